@@ -1,0 +1,17 @@
+# The test programs: one line each.
+#
+#   program NAME "SOURCE…" FLAG…
+#
+# gives dist/programs/NAME.js (and .wasm) from sources relative to the repository's root. Files among the flags count
+# as inputs, so that a program is linked anew when the library changes.
+# shellcheck shell=bash disable=SC2086
+
+COMMON="-O2 -sWASMFS -sEXIT_RUNTIME=1 -sALLOW_MEMORY_GROWTH=0 -sINITIAL_MEMORY=64MB"
+# main runs in a worker, as it must where it waits: a browser's main thread cannot.
+THREADS="-pthread -sPROXY_TO_PTHREAD -sPTHREAD_POOL_SIZE=4"
+SABFS_JS="-Idist/include --js-library dist/libsabfs.js"
+MT="$COMMON $THREADS $SABFS_JS dist/lib/libsabfs-mt.a"
+ST="$COMMON $SABFS_JS dist/lib/libsabfs.a"
+
+# Without the library: what the harness tests itself with.
+program harness-hello "tests/harness/fixtures/hello.c" $COMMON $THREADS

@@ -1,0 +1,200 @@
+//! The image inside a store: blocks by number, the gate that guards them, and what is dirty.
+//!
+//! Blocks are reached through `block_offset` alone, so that a map from blocks to frames can come
+//! between later.
+
+use crate::errno::Errno;
+use crate::format::{BLOCK_SIZE, Block, Geometry};
+use crate::store::runtime::{self as rt, Bitmap, Durability};
+use crate::store::{Store, lock};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How long a mutation waits for the gate before it gives up with `EIO`: far longer than any
+/// operation holds it, so running out means that the holder died.
+pub const GATE_TIMEOUT_MS: u32 = 20_000;
+
+/// A view of the image in `store` for one client.
+///
+/// The geometry may grow while mounted, so it is a word, not a constant.
+pub struct Image<S> {
+    store: S,
+    client: u32,
+    base: u64,
+    capacity_blocks: u32,
+    image_blocks: AtomicU32,
+}
+
+impl<S: Store> Image<S> {
+    /// The image of a store whose runtime region is complete.
+    ///
+    /// `client` is the number that this view puts into lock words, 1 or more; no two live views of
+    /// one store may share it.
+    pub fn attach(store: S, client: u32) -> Result<Self, Errno> {
+        if store.size_bytes() < rt::BITMAPS || store.load(rt::MAGIC) != rt::MAGIC_VALUE {
+            return Err(Errno::ENODEV);
+        }
+        let capacity_blocks = store.load(rt::CAPACITY_BLOCKS);
+        let base = u64::from(store.load(rt::IMAGE_BASE_BLOCKS));
+        if base != rt::image_base_blocks(capacity_blocks)
+            || rt::store_size_bytes(capacity_blocks) > store.size_bytes()
+        {
+            return Err(Errno::EINVAL);
+        }
+        let image_blocks = AtomicU32::new(0);
+        Ok(Self { store, client, base: base * BLOCK_SIZE as u64, capacity_blocks, image_blocks })
+    }
+
+    /// Prepares the runtime region of a zeroed store: no volume in it yet.
+    ///
+    /// The image gets as many blocks as fit. Fails with `EINVAL` when the store is too small.
+    pub fn prepare(store: &S, store_id: u32, durability: Durability) -> Result<u32, Errno> {
+        let capacity = rt::capacity_of_store(store.size_bytes());
+        if Geometry::new(capacity).is_none() {
+            return Err(Errno::EINVAL);
+        }
+        let base = u32::try_from(rt::image_base_blocks(capacity)).map_err(|_| Errno::EINVAL)?;
+        store.store(rt::STORE_ID, store_id);
+        store.store(rt::IMAGE_BASE_BLOCKS, base);
+        store.store(rt::CAPACITY_BLOCKS, capacity);
+        store.store(rt::DURABILITY, durability as u32);
+        store.store(rt::MAGIC, rt::MAGIC_VALUE);
+        Ok(capacity)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// This view's number in lock words.
+    pub fn client(&self) -> u32 {
+        self.client
+    }
+
+    /// How many blocks the store has room for.
+    pub fn capacity_blocks(&self) -> u32 {
+        self.capacity_blocks
+    }
+
+    /// Tells the view the volume's shape, once the superblock is known.
+    pub fn set_geometry(&self, geometry: Geometry) {
+        self.image_blocks.store(geometry.image_blocks(), Ordering::Relaxed);
+    }
+
+    /// The volume's shape; before `set_geometry` as large as the store allows.
+    pub fn geometry(&self) -> Geometry {
+        let known = self.image_blocks.load(Ordering::Relaxed);
+        Geometry::new(known)
+            .or_else(|| Geometry::new(self.capacity_blocks))
+            .expect("attach checked the capacity")
+    }
+
+    /// When fsync returns.
+    pub fn durability(&self) -> Durability {
+        Durability::from_word(self.store.load(rt::DURABILITY)).unwrap_or(Durability::Strict)
+    }
+
+    /// Offset of a block in the store. The caller has checked `block` against the geometry.
+    #[inline]
+    pub fn block_offset(&self, block: u32) -> u64 {
+        debug_assert!(block < self.capacity_blocks);
+        self.base + u64::from(block) * BLOCK_SIZE as u64
+    }
+
+    /// Copies bytes of a block out.
+    #[inline]
+    pub fn read(&self, block: u32, at: usize, buffer: &mut [u8]) {
+        debug_assert!(at + buffer.len() <= BLOCK_SIZE);
+        self.store.read(self.block_offset(block) + at as u64, buffer);
+    }
+
+    /// Copies a whole block out.
+    pub fn read_block(&self, block: u32, buffer: &mut Block) {
+        self.store.read(self.block_offset(block), buffer);
+    }
+
+    /// Copies bytes into a block; under the gate. Does not mark it dirty.
+    #[inline]
+    pub fn write(&self, block: u32, at: usize, bytes: &[u8]) {
+        debug_assert!(at + bytes.len() <= BLOCK_SIZE);
+        self.store.write(self.block_offset(block) + at as u64, bytes);
+    }
+
+    /// Takes the gate: excludes every other mutation and the keeper's cut.
+    pub fn lock_gate(&self) -> Result<(), Errno> {
+        if lock::lock(&self.store, rt::GATE, self.client, GATE_TIMEOUT_MS) {
+            Ok(())
+        } else {
+            Err(Errno::EIO)
+        }
+    }
+
+    /// Gives the gate back.
+    pub fn unlock_gate(&self) {
+        lock::unlock(&self.store, rt::GATE, self.client);
+    }
+
+    /// Whether the block's bit is set.
+    #[inline]
+    pub fn bit(&self, map: Bitmap, block: u32) -> bool {
+        let (word, mask) = rt::bit_of(map, self.capacity_blocks, block);
+        self.store.load(word) & mask != 0
+    }
+
+    /// Sets the block's bit; gives whether it was set before.
+    #[inline]
+    pub fn set_bit(&self, map: Bitmap, block: u32) -> bool {
+        let (word, mask) = rt::bit_of(map, self.capacity_blocks, block);
+        // A look first: most bits that are set are set already, and a load is cheaper.
+        self.store.load(word) & mask != 0 || self.store.fetch_or(word, mask) & mask != 0
+    }
+
+    /// Clears the block's bit; gives whether it was set before.
+    #[inline]
+    pub fn clear_bit(&self, map: Bitmap, block: u32) -> bool {
+        let (word, mask) = rt::bit_of(map, self.capacity_blocks, block);
+        self.store.load(word) & mask != 0 && self.store.fetch_and(word, !mask) & mask != 0
+    }
+
+    /// Marks a block as changed since the last commit; under the gate.
+    pub fn mark_dirty(&self, block: u32, metadata: bool) {
+        if self.durability() == Durability::Memory {
+            return;
+        }
+        if metadata {
+            self.set_bit(Bitmap::Meta, block);
+        }
+        if !self.set_bit(Bitmap::Dirty, block) {
+            self.store.fetch_add(rt::DIRTY_COUNT, 1);
+            if metadata {
+                self.store.fetch_add(rt::DIRTY_META_COUNT, 1);
+            }
+        }
+    }
+
+    /// The numbers of the blocks whose bit is set, ascending.
+    pub fn bits(&self, map: Bitmap) -> Vec<u32> {
+        let mut found = Vec::new();
+        let size = rt::bitmap_size_bytes(self.capacity_blocks);
+        let (start, _) = rt::bit_of(map, self.capacity_blocks, 0);
+        let mut chunk = [0_u8; BLOCK_SIZE];
+        for part in 0..size / BLOCK_SIZE as u64 {
+            self.store.read(start + part * BLOCK_SIZE as u64, &mut chunk);
+            for (index, word) in chunk.as_chunks::<8>().0.iter().enumerate() {
+                let mut bits = u64::from_le_bytes(*word);
+                while bits != 0 {
+                    let block = part * BLOCK_SIZE as u64 * 8 + index as u64 * 64;
+                    found.push((block + u64::from(bits.trailing_zeros())) as u32);
+                    bits &= bits - 1;
+                }
+            }
+        }
+        found
+    }
+
+    /// Clears a whole bitmap; under the gate.
+    pub fn clear_bits(&self, map: Bitmap) {
+        let (start, _) = rt::bit_of(map, self.capacity_blocks, 0);
+        self.store.zero(start, rt::bitmap_size_bytes(self.capacity_blocks));
+    }
+}

@@ -1,0 +1,1 @@
+//! The edge to C and JavaScript.

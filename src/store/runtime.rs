@@ -1,0 +1,240 @@
+//! The runtime region: what the attached programs share beside the image.
+//!
+//! It lies at the start of the store, is rebuilt whenever a volume is attached to a fresh store and
+//! is never written to the durable file. All words are `u32` and are used atomically.
+//!
+//! ```text
+//!      0  header words (this file's constants)
+//!   4096  client slots            64 x  128 bytes
+//!  12288  inode lock stripes    1024 x   16 bytes  { lock word, seq, 0, 0 }
+//!  32768  redo slots              64 x 16384 bytes
+//!  then   open table            8192 x    8 bytes  { inode, holders }, open addressing
+//!  then   five bitmaps, one bit a block each: dirty, fresh, meta, quarantine, reserved
+//!  then   the image, from the next multiple of 4096
+//! ```
+//!
+//! Invariants
+//! - `MAGIC` is written last when a store is prepared: who reads it sees a complete region.
+//! - `CHANGE` counts mutations and is bumped under the gate, so a value read under the gate names one
+//!   consistent cut. `DURABLE` and `WRITTEN` hold such values and never pass `CHANGE`.
+//! - A block is allocatable only if its bit in the volume's bitmap, in `quarantine` and in `reserved`
+//!   are all clear.
+
+use crate::format::BLOCK_SIZE;
+
+/// `"SBR1"`: the store holds a complete runtime region.
+pub const MAGIC_VALUE: u32 = u32::from_le_bytes(*b"SBR1");
+
+/// Word: [`MAGIC_VALUE`] when the region is complete.
+pub const MAGIC: u64 = 0;
+/// Word: random name of this store, part of the names of its Web Locks.
+pub const STORE_ID: u64 = 4;
+/// Word: block number, counted from the store's start, at which the image begins.
+pub const IMAGE_BASE_BLOCKS: u64 = 8;
+/// Word: how many blocks of image the region has bitmaps for and the store has room for.
+pub const CAPACITY_BLOCKS: u64 = 12;
+/// Word: a [`VolumeState`].
+pub const STATE: u64 = 16;
+/// Word: a [`Durability`].
+pub const DURABILITY: u64 = 20;
+/// Word: 1 when mutations are refused.
+pub const READ_ONLY: u64 = 24;
+/// Word: errno number (Linux) with which the volume or its keeper failed, 0 when all is well.
+pub const FAILURE: u64 = 28;
+
+/// Word: the gate's futex word; who holds it excludes every mutation and every commit's cut.
+pub const GATE: u64 = 64;
+/// Word: the gate's sequence number, odd while a mutation is applied.
+pub const GATE_SEQ: u64 = 68;
+/// Word: count of mutations, bumped under the gate.
+pub const CHANGE: u64 = 128;
+/// Word: blocks that are free and not quarantined.
+pub const FREE_BLOCKS: u64 = 132;
+/// Word: inodes in use.
+pub const USED_INODES: u64 = 136;
+/// Word: inode-file block at which the search for a free inode starts.
+pub const INODE_HINT: u64 = 140;
+/// Word: block at which the search for a free block starts.
+pub const BLOCK_HINT: u64 = 144;
+/// Word: number of dirty blocks.
+pub const DIRTY_COUNT: u64 = 148;
+/// Word: number of dirty metadata blocks; admission control looks at it.
+pub const DIRTY_META_COUNT: u64 = 152;
+/// Word: number of quarantined blocks.
+pub const QUARANTINE_COUNT: u64 = 156;
+
+/// Word: the keeper's bell; anyone who wants a commit adds 1 and notifies.
+pub const KEEPER_BELL: u64 = 192;
+/// Word: the value of `CHANGE` that somebody wants committed.
+pub const WANTED: u64 = 196;
+/// Word: the value of `CHANGE` up to which everything is durable.
+pub const DURABLE: u64 = 200;
+/// Word: the value of `CHANGE` up to which everything is written, flushed or not.
+pub const WRITTEN: u64 = 204;
+/// Word: a [`KeeperState`].
+pub const KEEPER_STATE: u64 = 208;
+/// Word: counts the keeper's turns, so that a waiter can tell a slow keeper from a dead one.
+pub const KEEPER_BEAT: u64 = 212;
+/// Word: 1 asks the keeper to commit, close its handles and stop.
+pub const KEEPER_STOP: u64 = 216;
+/// Words: commits, blocks written, flushes since the volume was opened (wrapping).
+pub const COMMITS: u64 = 220;
+/// Word: see [`COMMITS`].
+pub const BLOCKS_WRITTEN: u64 = 224;
+/// Word: see [`COMMITS`].
+pub const FLUSHES: u64 = 228;
+
+/// Clients that may be attached at once: each worker counts as one.
+pub const CLIENTS_MAX: u64 = 64;
+/// Start of the client slots.
+pub const CLIENTS: u64 = 4096;
+/// Size of a client slot.
+pub const CLIENT_SIZE_BYTES: u64 = 128;
+/// Start of the inode lock stripes.
+pub const STRIPES: u64 = 12288;
+/// Number of inode lock stripes; a power of two.
+pub const STRIPES_COUNT: u64 = 1024;
+/// Size of a stripe: lock word, sequence word, two spare words.
+pub const STRIPE_SIZE_BYTES: u64 = 16;
+/// Start of the redo slots.
+pub const REDO: u64 = 32768;
+/// Size of one client's redo slot.
+pub const REDO_SIZE_BYTES: u64 = 16384;
+/// Start of the open table: which inodes must outlive their last name, because somebody holds them.
+pub const OPEN_TABLE: u64 = REDO + CLIENTS_MAX * REDO_SIZE_BYTES;
+/// Entries of the open table; a power of two.
+pub const OPEN_TABLE_COUNT: u64 = 8192;
+/// Size of an entry: inode word, holders word.
+pub const OPEN_ENTRY_SIZE_BYTES: u64 = 8;
+/// Start of the bitmaps.
+pub const BITMAPS: u64 = OPEN_TABLE + OPEN_TABLE_COUNT * OPEN_ENTRY_SIZE_BYTES;
+
+const _: () = assert!(CLIENTS + CLIENTS_MAX * CLIENT_SIZE_BYTES <= STRIPES);
+const _: () = assert!(STRIPES + STRIPES_COUNT * STRIPE_SIZE_BYTES <= REDO);
+const _: () = assert!(BITMAPS.is_multiple_of(BLOCK_SIZE as u64));
+
+/// What the volume in a store is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum VolumeState {
+    /// No volume yet, or one that is being loaded.
+    Empty = 0,
+    /// Mounted: operations are served.
+    Ready = 1,
+    /// A device error or damage: mutations are refused with the errno in [`FAILURE`].
+    Failed = 2,
+    /// Unmounted.
+    Closed = 3,
+}
+
+/// When fsync returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Durability {
+    /// fsync waits until the journal is flushed.
+    Strict = 0,
+    /// fsync waits until the journal is written; a timer flushes it.
+    Relaxed = 1,
+    /// Nothing is persisted; there is no keeper.
+    Memory = 2,
+}
+
+impl Durability {
+    /// The mode with this number, if there is one.
+    pub fn from_word(word: u32) -> Option<Self> {
+        match word {
+            0 => Some(Self::Strict),
+            1 => Some(Self::Relaxed),
+            2 => Some(Self::Memory),
+            _ => None,
+        }
+    }
+}
+
+/// What the keeper is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum KeeperState {
+    /// No keeper serves this store.
+    None = 0,
+    /// The keeper serves commits.
+    Up = 1,
+    /// The keeper has committed everything and closed its handles.
+    Stopped = 2,
+    /// A device error that the keeper could not mend; [`FAILURE`] has the errno.
+    Failed = 3,
+}
+
+/// One of the runtime bitmaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Bitmap {
+    /// The block differs from what was last put into a journal record or the image.
+    Dirty = 0,
+    /// The block was allocated since the last journal record.
+    Fresh = 1,
+    /// The block holds metadata, which is sealed when it leaves the store.
+    Meta = 2,
+    /// The block was freed by a change that is not durable yet: it must not be allocated again.
+    Quarantine = 3,
+    /// The block is being filled by an operation that has not committed yet.
+    Reserved = 4,
+}
+
+/// Number of bitmaps.
+pub const BITMAPS_COUNT: u64 = 5;
+
+/// Bytes that one bitmap takes for `capacity_blocks`: a multiple of 4096.
+pub fn bitmap_size_bytes(capacity_blocks: u32) -> u64 {
+    u64::from(capacity_blocks).div_ceil(8).next_multiple_of(BLOCK_SIZE as u64)
+}
+
+/// Store block at which the image begins when it is to have `capacity_blocks`.
+pub fn image_base_blocks(capacity_blocks: u32) -> u64 {
+    (BITMAPS + BITMAPS_COUNT * bitmap_size_bytes(capacity_blocks)) / BLOCK_SIZE as u64
+}
+
+/// Size in bytes of a store that has room for an image of `capacity_blocks`.
+pub fn store_size_bytes(capacity_blocks: u32) -> u64 {
+    (image_base_blocks(capacity_blocks) + u64::from(capacity_blocks)) * BLOCK_SIZE as u64
+}
+
+/// Largest image, in blocks, that fits a store of `size_bytes`; 0 when there is room for none.
+pub fn capacity_of_store(size_bytes: u64) -> u32 {
+    let mut capacity = u32::try_from(size_bytes / BLOCK_SIZE as u64).unwrap_or(u32::MAX);
+    while capacity > 0 && store_size_bytes(capacity) > size_bytes {
+        let over = (store_size_bytes(capacity) - size_bytes).div_ceil(BLOCK_SIZE as u64);
+        capacity = capacity.saturating_sub(u32::try_from(over).unwrap_or(u32::MAX));
+    }
+    capacity
+}
+
+/// Offset of the word that holds the bit of `block`, and the bit's mask.
+pub fn bit_of(map: Bitmap, capacity_blocks: u32, block: u32) -> (u64, u32) {
+    let start = BITMAPS + map as u64 * bitmap_size_bytes(capacity_blocks);
+    (start + u64::from(block / 32) * 4, 1 << (block % 32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capacity_and_size_are_inverse() {
+        for capacity in [1_u32, 100, 32_768, 32_769, 262_144, 1_000_003] {
+            let size = store_size_bytes(capacity);
+            assert_eq!(capacity_of_store(size), capacity);
+            let less = capacity_of_store(size - 1);
+            assert!(less < capacity && store_size_bytes(less) < size);
+        }
+        assert_eq!(capacity_of_store(0), 0);
+        assert_eq!(capacity_of_store(BITMAPS), 0);
+    }
+
+    #[test]
+    fn bitmaps_do_not_overlap_the_image() {
+        let capacity = 262_144;
+        let (word, _) = bit_of(Bitmap::Reserved, capacity, capacity - 1);
+        assert!(word + 4 <= image_base_blocks(capacity) * BLOCK_SIZE as u64);
+    }
+}
