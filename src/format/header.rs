@@ -77,7 +77,12 @@ pub fn init_header(bytes: &mut Block, kind: BlockKind, block: u32, owner: u32) {
 /// The header of `bytes`, if it is that of `block`, of the kind and owner asked for.
 ///
 /// The hash is not looked at: see [`verify`].
-pub fn check_header(bytes: &[u8], kind: BlockKind, block: u32, owner: u32) -> Result<RawHeader, Corrupt> {
+pub fn check_header(
+    bytes: &[u8],
+    kind: BlockKind,
+    block: u32,
+    owner: u32,
+) -> Result<RawHeader, Corrupt> {
     let Ok((header, _)) = RawHeader::read_from_prefix(bytes) else {
         return Err(Corrupt::Kind { block, expected: kind });
     };

@@ -123,9 +123,8 @@ impl Superblock {
         let [a, b] = [Self::check(copies[0], 0), Self::check(copies[1], 1)];
         match (a, b) {
             (Ok(a), Ok(b)) => Ok(if b.generation > a.generation { b } else { a }),
-            (Ok(one), Err(SuperblockError::Corrupt(_))) | (Err(SuperblockError::Corrupt(_)), Ok(one)) => {
-                Ok(one)
-            }
+            (Ok(one), Err(SuperblockError::Corrupt(_)))
+            | (Err(SuperblockError::Corrupt(_)), Ok(one)) => Ok(one),
             // A sealed copy of an unknown version must not be passed over for an older one.
             (Err(e @ (SuperblockError::Version { .. } | SuperblockError::Features { .. })), _)
             | (_, Err(e)) => Err(e),

@@ -206,6 +206,10 @@ pub fn capacity_of_store(size_bytes: u64) -> u32 {
         let over = (store_size_bytes(capacity) - size_bytes).div_ceil(BLOCK_SIZE as u64);
         capacity = capacity.saturating_sub(u32::try_from(over).unwrap_or(u32::MAX));
     }
+    // Fewer blocks need less bitmap, so the last step may have gone too far.
+    while capacity < u32::MAX && store_size_bytes(capacity + 1) <= size_bytes {
+        capacity += 1;
+    }
     capacity
 }
 

@@ -1,0 +1,1 @@
+//! The store as the wasm module reaches it.
