@@ -1,5 +1,63 @@
 //! The file system proper: blocks, inodes, extents and directories of one image, under its gate.
 
+mod alloc;
+mod bits;
+mod buffers;
+mod dir;
+mod error;
+pub mod extent;
 mod image;
+pub mod inodes;
+mod load;
+mod release;
+mod txn;
 
+pub use alloc::count_free;
+pub use dir::{DirEntry, DirView};
+pub use error::{Error, Result};
+pub use extent::{Mapping, map};
 pub use image::{GATE_TIMEOUT_MS, Image};
+pub use inodes::InodeSlot;
+pub use load::{LoadError, format, load};
+pub use txn::{Run, Txn, stripe_seq};
+
+use crate::format::{Geometry, Superblock};
+use crate::store::Store;
+use buffers::Buffers;
+use inodes::InodeMap;
+
+/// Something that blocks can be read from: the image as all see it, or a transaction's view of it.
+pub trait Blocks {
+    /// Copies bytes of a block out; the caller has checked the block number.
+    fn read(&self, block: u32, at: usize, buffer: &mut [u8]);
+    /// The volume's shape.
+    fn geometry(&self) -> Geometry;
+}
+
+impl<S: Store> Blocks for Image<S> {
+    fn read(&self, block: u32, at: usize, buffer: &mut [u8]) {
+        Image::read(self, block, at, buffer);
+    }
+
+    fn geometry(&self) -> Geometry {
+        Image::geometry(self)
+    }
+}
+
+/// One client's view of a volume: the image and what this process remembers of it.
+pub struct Core<S> {
+    /// The image.
+    pub image: Image<S>,
+    /// The superblock as it was when this client attached.
+    pub superblock: Superblock,
+    inode_map: InodeMap,
+    buffers: Buffers,
+}
+
+impl<S: Store> Core<S> {
+    /// A view of the image, whose superblock has been checked.
+    pub fn new(image: Image<S>, superblock: Superblock) -> Self {
+        image.set_geometry(superblock.geometry);
+        Self { image, superblock, inode_map: InodeMap::default(), buffers: Buffers::default() }
+    }
+}

@@ -1,0 +1,231 @@
+//! Transactions: the metadata changes of one operation, private until they are applied together.
+//!
+//! An operation reads through its transaction, edits copies of blocks in it, and commits. Until then
+//! the store shows nothing of it, so an error half way (`ENOSPC`, damage) just drops the transaction.
+//! Two things are done at once, because nobody can see them yet: blocks are reserved, and file data
+//! are written into reserved blocks or over data that the caller asked to overwrite.
+//!
+//! Invariants
+//! - The caller holds the gate from `begin` until the transaction is gone.
+//! - The stripe of every inode in `touch` has an odd sequence number until the transaction is gone,
+//!   so readers without the gate notice and try again.
+//! - Freed blocks stay taken until the commit and are quarantined by it, so a transaction never gets
+//!   back what it freed itself.
+
+use super::image::Image;
+use super::{Blocks, Core, bits};
+use crate::format::{BLOCK_SIZE, Block, BlockKind, Geometry, HEADER_SIZE_BYTES, init_header};
+use crate::store::Store;
+use crate::store::runtime::{self as rt, Bitmap, Durability};
+
+/// A run of blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// First block.
+    pub block: u32,
+    /// Number of blocks, 1 or more.
+    pub count: u32,
+}
+
+struct Edited {
+    block: u32,
+    bytes: Box<Block>,
+    /// Changed byte ranges, disjoint, in no order.
+    ranges: Vec<(usize, usize)>,
+}
+
+/// The changes of one operation.
+pub struct Txn<'a, S: Store> {
+    core: &'a Core<S>,
+    edited: Vec<Edited>,
+    allocated: Vec<Run>,
+    freed: Vec<Run>,
+    stripes: Vec<u64>,
+    used_inodes: i32,
+}
+
+impl<'a, S: Store> Txn<'a, S> {
+    /// Starts a transaction. The caller holds the gate.
+    pub fn begin(core: &'a Core<S>) -> Self {
+        Self {
+            core,
+            edited: Vec::new(),
+            allocated: Vec::new(),
+            freed: Vec::new(),
+            stripes: Vec::new(),
+            used_inodes: 0,
+        }
+    }
+
+    /// What the transaction works on.
+    pub fn core(&self) -> &'a Core<S> {
+        self.core
+    }
+
+    /// The image.
+    pub fn image(&self) -> &'a Image<S> {
+        &self.core.image
+    }
+
+    /// Announces that an inode, its tree or its data change.
+    pub fn touch(&mut self, ino: u32) {
+        let word = stripe_seq(ino);
+        if !self.stripes.contains(&word) {
+            self.core.image.store().fetch_add(word, 1);
+            self.stripes.push(word);
+        }
+    }
+
+    /// Whether this transaction has announced a change of the inode, or of one in its stripe.
+    pub fn touches(&self, ino: u32) -> bool {
+        self.stripes.contains(&stripe_seq(ino))
+    }
+
+    /// A block to change; the caller says which bytes it is going to change.
+    pub fn edit(&mut self, block: u32, from: usize, to: usize) -> &mut Block {
+        debug_assert!(from <= to && to <= BLOCK_SIZE);
+        let index = match self.edited.iter().position(|e| e.block == block) {
+            Some(index) => index,
+            None => {
+                let mut bytes = self.core.buffers.take();
+                self.core.image.read_block(block, &mut bytes);
+                self.edited.push(Edited { block, bytes, ranges: Vec::new() });
+                self.edited.len() - 1
+            }
+        };
+        let edited = &mut self.edited[index];
+        match edited.ranges.iter_mut().find(|r| from <= r.1 + 16 && to + 16 >= r.0) {
+            Some(range) => *range = (range.0.min(from), range.1.max(to)),
+            None => edited.ranges.push((from, to)),
+        }
+        &mut edited.bytes
+    }
+
+    /// A newly allocated metadata block, with its header and otherwise zero.
+    pub fn create_block(&mut self, block: u32, kind: BlockKind, owner: u32) -> &mut Block {
+        let mut bytes = self.core.buffers.take();
+        init_header(&mut bytes, kind, block, owner);
+        self.edited.retain(|e| e.block != block);
+        self.edited.push(Edited { block, bytes, ranges: vec![(0, BLOCK_SIZE)] });
+        &mut self.edited.last_mut().expect("pushed").bytes
+    }
+
+    /// Remembers blocks that were reserved for this transaction.
+    pub(super) fn add_allocated(&mut self, run: Run) {
+        self.allocated.push(run);
+    }
+
+    /// Frees blocks when the transaction commits.
+    pub fn free(&mut self, block: u32, count: u32) {
+        self.edited.retain(|e| e.block < block || e.block >= block + count);
+        self.freed.push(Run { block, count });
+    }
+
+    /// Changes the number of inodes in use.
+    pub fn count_inodes(&mut self, delta: i32) {
+        self.used_inodes += delta;
+    }
+
+    /// Makes everything visible at once.
+    pub fn commit(mut self) {
+        let image = &self.core.image;
+        let store = image.store();
+        store.fetch_add(rt::GATE_SEQ, 1);
+        for edited in &self.edited {
+            for &(from, to) in &edited.ranges {
+                image.write(edited.block, from, &edited.bytes[from..to]);
+            }
+            image.mark_dirty(edited.block, true);
+        }
+        let persistent = image.durability() != Durability::Memory;
+        let geometry = image.geometry();
+        for &run in &std::mem::take(&mut self.allocated) {
+            apply_bitmap(image, &geometry, run, true);
+            bits::clear(store, map_word(image, Bitmap::Reserved), run.block, run.count);
+            if persistent {
+                bits::set(store, map_word(image, Bitmap::Fresh), run.block, run.count);
+            }
+        }
+        for &run in &std::mem::take(&mut self.freed) {
+            apply_bitmap(image, &geometry, run, false);
+            forget_dirty(image, run);
+            if persistent {
+                bits::set(store, map_word(image, Bitmap::Quarantine), run.block, run.count);
+                store.fetch_add(rt::QUARANTINE_COUNT, run.count);
+            } else {
+                store.fetch_add(rt::FREE_BLOCKS, run.count);
+            }
+        }
+        store.fetch_add(rt::USED_INODES, self.used_inodes.cast_unsigned());
+        store.fetch_add(rt::CHANGE, 1);
+        store.fetch_add(rt::GATE_SEQ, 1);
+    }
+}
+
+impl<S: Store> Drop for Txn<'_, S> {
+    /// Gives back what was reserved but not committed, and lets readers go on.
+    fn drop(&mut self) {
+        let image = &self.core.image;
+        let store = image.store();
+        for &run in &self.allocated {
+            bits::clear(store, map_word(image, Bitmap::Reserved), run.block, run.count);
+            store.fetch_add(rt::FREE_BLOCKS, run.count);
+        }
+        for &word in &self.stripes {
+            store.fetch_add(word, 1);
+        }
+        for edited in self.edited.drain(..) {
+            self.core.buffers.give(edited.bytes);
+        }
+    }
+}
+
+impl<S: Store> Blocks for Txn<'_, S> {
+    fn read(&self, block: u32, at: usize, buffer: &mut [u8]) {
+        match self.edited.iter().find(|e| e.block == block) {
+            Some(edited) => buffer.copy_from_slice(&edited.bytes[at..at + buffer.len()]),
+            None => self.core.image.read(block, at, buffer),
+        }
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.core.image.geometry()
+    }
+}
+
+/// Offset of the sequence word of an inode's stripe.
+pub fn stripe_seq(ino: u32) -> u64 {
+    rt::STRIPES + u64::from(ino) % rt::STRIPES_COUNT * rt::STRIPE_SIZE_BYTES + 4
+}
+
+/// Offset of the first word of a runtime bitmap.
+pub fn map_word<S: Store>(image: &Image<S>, map: Bitmap) -> u64 {
+    rt::bit_of(map, image.capacity_blocks(), 0).0
+}
+
+fn apply_bitmap<S: Store>(image: &Image<S>, geometry: &Geometry, run: Run, used: bool) {
+    let Some(place) = geometry.place(run.block) else { return };
+    let bitmap = geometry.group_start(place.group);
+    let word = image.block_offset(bitmap) + HEADER_SIZE_BYTES as u64;
+    if used {
+        bits::set(image.store(), word, place.bit, run.count);
+    } else {
+        bits::clear(image.store(), word, place.bit, run.count);
+    }
+    image.mark_dirty(bitmap, true);
+}
+
+/// Freed blocks are nobody's: they need not be written.
+fn forget_dirty<S: Store>(image: &Image<S>, run: Run) {
+    let store = image.store();
+    for block in run.block..run.block + run.count {
+        let metadata = image.clear_bit(Bitmap::Meta, block);
+        if image.clear_bit(Bitmap::Dirty, block) {
+            store.fetch_add(rt::DIRTY_COUNT, u32::MAX);
+            if metadata {
+                store.fetch_add(rt::DIRTY_META_COUNT, u32::MAX);
+            }
+        }
+    }
+    bits::clear(store, map_word(image, Bitmap::Fresh), run.block, run.count);
+}

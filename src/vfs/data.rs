@@ -1,0 +1,306 @@
+//! File data: read, write, append, resize.
+//!
+//! A write that lies within allocated blocks is done in place: no transaction, one patch of the
+//! inode's times and size. Everything else reserves blocks, fills them and enters them.
+
+use super::Volume;
+use super::attr::modified;
+use super::types::Ino;
+use crate::core::extent::{self, Mapping};
+use crate::core::{self, Core, Error, Txn, stripe_seq};
+use crate::errno::Errno;
+use crate::format::{BLOCK_SIZE, Extent, FILE_SIZE_MAX, FileKind, Inode};
+use crate::store::Store;
+use crate::store::runtime::{self as rt, Durability};
+
+const BLOCK: u64 = BLOCK_SIZE as u64;
+/// Bytes read or written in one go: bounds how long the gate is held and what a disturbed reader
+/// does again.
+const CHUNK_MAX: usize = 1 << 20;
+/// Offsets in an inode of what a write in place patches.
+const SIZE_AT: usize = 16;
+const TIMES_AT: usize = 40;
+const CHANGE_AT: usize = 72;
+
+fn regular(inode: &Inode) -> core::Result<()> {
+    match inode.kind {
+        FileKind::Regular => Ok(()),
+        FileKind::Directory => Err(Errno::EISDIR.into()),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+fn file_block(offset: u64) -> core::Result<u32> {
+    u32::try_from(offset / BLOCK).map_err(|_| Errno::EFBIG.into())
+}
+
+impl<S: Store> Volume<S> {
+    /// Reads from `offset` on; gives the number of bytes, less than asked for at the end only.
+    pub fn read(&self, ino: Ino, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let end = buffer.len().min(done + CHUNK_MAX);
+            let part = &mut buffer[done..end];
+            let at = offset.checked_add(done as u64).ok_or(Errno::EINVAL)?;
+            let got = self.stable(ino, |core| read_part(core, ino, at, part))?;
+            done += got;
+            if got < end - (done - got) {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes at `offset`; gives the number of bytes written, less than asked for when space ran out.
+    pub fn write(&self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let end = bytes.len().min(done + CHUNK_MAX);
+            let at = offset.checked_add(done as u64).ok_or(Errno::EFBIG)?;
+            match self.write_part(ino, Some(at), &bytes[done..end]) {
+                Ok((_, count)) => {
+                    let short = count < end - done;
+                    done += count;
+                    if short {
+                        break;
+                    }
+                }
+                Err(_) if done > 0 => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes at the end, wherever that is by then; gives where that was and the bytes written.
+    ///
+    /// Up to 1 MiB is appended in one piece.
+    pub fn append(&self, ino: Ino, bytes: &[u8]) -> Result<(u64, usize), Errno> {
+        let first = &bytes[..bytes.len().min(CHUNK_MAX)];
+        let (offset, mut done) = self.write_part(ino, None, first)?;
+        if done == first.len() && done < bytes.len() {
+            done += self.write(ino, offset + done as u64, &bytes[done..])?;
+        }
+        Ok((offset, done))
+    }
+
+    fn write_part(&self, ino: Ino, offset: Option<u64>, bytes: &[u8]) -> Result<(u64, usize), Errno> {
+        let now = self.now();
+        self.admit()?;
+        {
+            let _gate = self.gate()?;
+            if let Some(done) = self.write_in_place(ino, offset, bytes, now).map_err(Error::errno)? {
+                return Ok(done);
+            }
+        }
+        self.mutate(|txn| {
+            let mut inode = txn.inode(ino)?;
+            regular(&inode)?;
+            let offset = offset.unwrap_or(inode.raw.size.get());
+            let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= FILE_SIZE_MAX);
+            end.ok_or(Errno::EFBIG)?;
+            txn.touch(ino);
+            let count = write_blocks(txn, &mut inode, offset, bytes)?;
+            let size = inode.raw.size.get().max(offset + count as u64);
+            inode.raw.size = size.into();
+            modified(&mut inode, now);
+            txn.put_inode(&inode)?;
+            Ok((offset, count))
+        })
+    }
+
+    /// Writes if all of it lies within one run of allocated blocks. The caller holds the gate.
+    fn write_in_place(
+        &self,
+        ino: Ino,
+        offset: Option<u64>,
+        bytes: &[u8],
+        now_ns: i64,
+    ) -> core::Result<Option<(u64, usize)>> {
+        let core = &self.core;
+        let slot = core.locate(ino)?;
+        let inode = core.read_inode(ino)?;
+        regular(&inode)?;
+        let size = inode.raw.size.get();
+        let offset = offset.unwrap_or(size);
+        let Some(end) = offset.checked_add(bytes.len() as u64).filter(|&end| end <= FILE_SIZE_MAX)
+        else {
+            return Err(Errno::EFBIG.into());
+        };
+        if bytes.is_empty() {
+            return Ok(Some((offset, 0)));
+        }
+        let within = offset % BLOCK;
+        let blocks = (within + bytes.len() as u64).div_ceil(BLOCK) as u32;
+        let block = match extent::map(&core.image, &inode, file_block(offset)?)? {
+            Mapping::Run { block, count } if count >= blocks => block,
+            _ => return Ok(None),
+        };
+        let image = &core.image;
+        let store = image.store();
+        let stripe = stripe_seq(ino);
+        store.fetch_add(stripe, 1);
+        store.write(image.block_offset(block) + within, bytes);
+        mark_data(core, block, blocks);
+        if end > size {
+            image.write(slot.block, slot.at + SIZE_AT, &end.to_le_bytes());
+        }
+        let mut times = [0; 16];
+        times[..8].copy_from_slice(&now_ns.to_le_bytes());
+        times[8..].copy_from_slice(&now_ns.to_le_bytes());
+        image.write(slot.block, slot.at + TIMES_AT, &times);
+        let change = inode.raw.change.get().wrapping_add(1);
+        image.write(slot.block, slot.at + CHANGE_AT, &change.to_le_bytes());
+        image.mark_dirty(slot.block, true);
+        store.fetch_add(rt::CHANGE, 1);
+        store.fetch_add(stripe, 1);
+        Ok(Some((offset, bytes.len())))
+    }
+}
+
+/// Marks data blocks as changed since the last commit.
+fn mark_data<S: Store>(core: &Core<S>, block: u32, count: u32) {
+    if core.image.durability() != Durability::Memory {
+        for block in block..block + count {
+            core.image.mark_dirty(block, false);
+        }
+    }
+}
+
+fn read_part<S: Store>(core: &Core<S>, ino: Ino, offset: u64, buffer: &mut [u8]) -> core::Result<usize> {
+    let inode = core.read_inode(ino)?;
+    regular(&inode)?;
+    let left = inode.raw.size.get().saturating_sub(offset);
+    let total = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+    let mut done = 0;
+    while done < total {
+        let at = offset + done as u64;
+        let within = at % BLOCK;
+        let (from, count) = match extent::map(&core.image, &inode, file_block(at)?)? {
+            Mapping::Run { block, count } => (Some(block), count),
+            Mapping::Hole { count } => (None, count),
+        };
+        let bytes = u64::from(count) * BLOCK - within;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(total - done);
+        let part = &mut buffer[done..done + bytes];
+        match from {
+            Some(block) => core.image.store().read(core.image.block_offset(block) + within, part),
+            None => part.fill(0),
+        }
+        done += bytes;
+    }
+    Ok(total)
+}
+
+/// Writes into blocks that are there and into new ones; gives how much before space ran out.
+fn write_blocks<S: Store>(
+    txn: &mut Txn<'_, S>,
+    inode: &mut Inode,
+    offset: u64,
+    bytes: &[u8],
+) -> core::Result<usize> {
+    let core = txn.core();
+    let store = core.image.store();
+    let mut done = 0;
+    let mut goal = 0;
+    while done < bytes.len() {
+        let at = offset + done as u64;
+        let (within, first) = (at % BLOCK, file_block(at)?);
+        let left = (bytes.len() - done) as u64;
+        let want = u32::try_from((within + left).div_ceil(BLOCK)).map_err(|_| Errno::EFBIG)?;
+        let step = match extent::map(txn, inode, first)? {
+            Mapping::Run { block, count } => {
+                let count = count.min(want);
+                goal = block + count;
+                (block, count)
+            }
+            Mapping::Hole { count } => {
+                if goal == 0 {
+                    goal = goal_before(txn, inode, first)?;
+                }
+                match fill_hole(txn, inode, first, count.min(want), goal) {
+                    Ok(run) => {
+                        goal = run.0 + run.1;
+                        zero_edges(txn, run, within, left);
+                        run
+                    }
+                    // What has been written so far counts, unless waiting may set space free.
+                    Err(Error::Os(Errno::ENOSPC))
+                        if done > 0 && store.load(rt::QUARANTINE_COUNT) == 0 =>
+                    {
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let (block, count) = step;
+        let part = (u64::from(count) * BLOCK - within).min(left) as usize;
+        store.write(core.image.block_offset(block) + within, &bytes[done..done + part]);
+        mark_data(core, block, count);
+        done += part;
+    }
+    Ok(done)
+}
+
+/// The block behind the one that holds the file's data before `first`; 0 when there is none.
+fn goal_before<S: Store>(txn: &Txn<'_, S>, inode: &Inode, first: u32) -> core::Result<u32> {
+    let Some(before) = first.checked_sub(1) else { return Ok(0) };
+    Ok(match extent::map(txn, inode, before)? {
+        Mapping::Run { block, .. } => block + 1,
+        Mapping::Hole { .. } => 0,
+    })
+}
+
+fn fill_hole<S: Store>(
+    txn: &mut Txn<'_, S>,
+    inode: &mut Inode,
+    first: u32,
+    want: u32,
+    goal: u32,
+) -> core::Result<(u32, u32)> {
+    let run = txn.allocate(goal, want)?;
+    let count = u16::try_from(run.count).map_err(|_| Errno::EFBIG)?;
+    extent::insert(txn, inode, Extent { file_block: first, block: run.block, count })?;
+    inode.raw.blocks = (inode.raw.blocks.get() + u64::from(run.count)).into();
+    Ok((run.block, run.count))
+}
+
+/// Clears what a write of `left` bytes at `within` leaves of a new run's first and last block.
+fn zero_edges<S: Store>(txn: &Txn<'_, S>, (block, count): (u32, u32), within: u64, left: u64) {
+    let image = txn.image();
+    let start = image.block_offset(block);
+    image.store().zero(start, within);
+    let end = (within + left).min(u64::from(count) * BLOCK);
+    image.store().zero(start + end, u64::from(count) * BLOCK - end);
+}
+
+/// Cuts a file off or lets it grow a hole. The caller puts the inode back.
+pub(super) fn resize<S: Store>(
+    txn: &mut Txn<'_, S>,
+    inode: &mut Inode,
+    size: u64,
+    now_ns: i64,
+) -> core::Result<()> {
+    regular(inode)?;
+    if size > FILE_SIZE_MAX {
+        return Err(Errno::EFBIG.into());
+    }
+    if size < inode.raw.size.get() {
+        let within = size % BLOCK;
+        // Bytes behind the end are always zero, so that growing need not look at them.
+        if within != 0
+            && let Mapping::Run { block, .. } = extent::map(txn, inode, file_block(size)?)?
+        {
+            let core = txn.core();
+            let start = core.image.block_offset(block);
+            core.image.store().zero(start + within, BLOCK - within);
+            mark_data(core, block, 1);
+        }
+        let first = u32::try_from(size.div_ceil(BLOCK)).map_err(|_| Errno::EFBIG)?;
+        extent::remove(txn, inode, first, u32::MAX)?;
+    }
+    inode.raw.size = size.into();
+    modified(inode, now_ns);
+    Ok(())
+}

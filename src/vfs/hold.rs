@@ -1,0 +1,91 @@
+//! Holding inodes: an inode that lost its last name lives on while somebody holds it.
+//!
+//! Each process counts its own holds and enters an inode into the store's open table once. The table
+//! is open addressing by inode number; it is changed under the gate. Its entries are never moved, and
+//! one whose count is 0 keeps its inode number until another inode takes the place.
+
+use super::Volume;
+use super::types::Ino;
+use crate::core::{Core, Error, Txn};
+use crate::errno::Errno;
+use crate::store::Store;
+use crate::store::runtime as rt;
+use std::collections::hash_map::Entry;
+
+/// Entries looked at for one inode before the table counts as full.
+const PROBES: u64 = 256;
+
+fn entry(index: u64) -> u64 {
+    rt::OPEN_TABLE + index % rt::OPEN_TABLE_COUNT * rt::OPEN_ENTRY_SIZE_BYTES
+}
+
+/// The table's entry of an inode that somebody holds.
+fn find<S: Store>(core: &Core<S>, ino: Ino) -> Option<u64> {
+    let store = core.image.store();
+    let start = u64::from(ino.wrapping_mul(0x9e37_79b1));
+    (0..PROBES)
+        .map(|probe| entry(start + probe))
+        .take_while(|&at| store.load(at) != 0)
+        .find(|&at| store.load(at) == ino && store.load(at + 4) != 0)
+}
+
+/// Whether anybody holds the inode; under the gate.
+pub(super) fn is_held<S: Store>(core: &Core<S>, ino: Ino) -> bool {
+    find(core, ino).is_some()
+}
+
+fn enter<S: Store>(core: &Core<S>, ino: Ino) -> Result<(), Errno> {
+    let store = core.image.store();
+    if let Some(at) = find(core, ino) {
+        store.fetch_add(at + 4, 1);
+        return Ok(());
+    }
+    let start = u64::from(ino.wrapping_mul(0x9e37_79b1));
+    let free = (0..PROBES).map(|probe| entry(start + probe)).find(|&at| store.load(at + 4) == 0);
+    let at = free.ok_or(Errno::ENFILE)?;
+    store.store(at, ino);
+    store.store(at + 4, 1);
+    Ok(())
+}
+
+impl<S: Store> Volume<S> {
+    /// Keeps an inode alive until `forget`, even without a name; `ENOENT` when it is gone already.
+    pub fn hold(&self, ino: Ino) -> Result<(), Errno> {
+        let mut held = self.held.lock();
+        match held.entry(ino) {
+            Entry::Occupied(mut count) => *count.get_mut() += 1,
+            Entry::Vacant(place) => {
+                let _gate = self.gate()?;
+                self.core.read_inode(ino).map_err(Error::errno)?;
+                enter(&self.core, ino)?;
+                place.insert(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one `hold` back; frees the inode if it was the last one and no name is left.
+    pub fn forget(&self, ino: Ino) {
+        let mut held = self.held.lock();
+        let Entry::Occupied(mut count) = held.entry(ino) else { return };
+        *count.get_mut() -= 1;
+        if *count.get() > 0 {
+            return;
+        }
+        count.remove();
+        let Ok(_gate) = self.gate() else { return };
+        let Some(at) = find(&self.core, ino) else { return };
+        let store = self.core.image.store();
+        if store.fetch_add(at + 4, u32::MAX) != 1 {
+            return;
+        }
+        let nameless = self.core.read_inode(ino).is_ok_and(|inode| inode.raw.nlink.get() == 0);
+        if nameless {
+            let mut txn = Txn::begin(&self.core);
+            // On failure the inode stays an orphan, which the next mount frees.
+            if txn.release_inode(ino).is_ok() {
+                txn.commit();
+            }
+        }
+    }
+}

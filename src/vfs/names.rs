@@ -1,0 +1,253 @@
+//! Names: looking up, listing, creating, removing.
+
+use super::Volume;
+use super::attr::modified;
+use super::hold;
+use super::types::{Attr, Entry, Ino, NewInode};
+use crate::core::{self, Core, DirEntry, DirView, Txn};
+use crate::errno::Errno;
+use crate::format::dirent::name_allowed;
+use crate::format::{FileKind, Inode, NAME_MAX, RawDirRoot};
+use crate::store::Store;
+use zerocopy::little_endian::U32;
+
+/// Accepts a name that an entry could have.
+pub(super) fn check_name(name: &[u8]) -> Result<(), Errno> {
+    match name {
+        _ if name.len() > NAME_MAX => Err(Errno::ENAMETOOLONG),
+        b"" => Err(Errno::ENOENT),
+        _ if !name_allowed(name) => Err(Errno::EINVAL),
+        _ => Ok(()),
+    }
+}
+
+/// The inode of a directory that is still in the tree.
+pub(super) fn directory<S: Store>(txn: &Txn<'_, S>, dir: Ino) -> core::Result<Inode> {
+    let inode = txn.inode(dir)?;
+    match inode.kind {
+        FileKind::Directory if inode.raw.nlink.get() == 0 => Err(Errno::ENOENT.into()),
+        FileKind::Directory => Ok(inode),
+        _ => Err(Errno::ENOTDIR.into()),
+    }
+}
+
+/// A directory to read without the gate.
+fn view<S: Store>(core: &Core<S>, dir: Ino) -> core::Result<(Inode, DirView<'_, core::Image<S>>)> {
+    let inode = core.read_inode(dir)?;
+    if inode.kind != FileKind::Directory {
+        return Err(Errno::ENOTDIR.into());
+    }
+    let view = DirView::new(&core.image, &inode, &core.superblock.hash_key);
+    Ok((inode, view))
+}
+
+/// Takes one name from an inode; frees it if that was the last one and nobody holds it.
+pub(super) fn drop_name<S: Store>(txn: &mut Txn<'_, S>, ino: Ino, now_ns: i64) -> core::Result<()> {
+    let mut inode = txn.inode(ino)?;
+    let left = match inode.kind {
+        FileKind::Directory => 0,
+        _ => inode.raw.nlink.get().saturating_sub(1),
+    };
+    if left == 0 && !hold::is_held(txn.core(), ino) {
+        return txn.release_inode(ino);
+    }
+    inode.raw.nlink = left.into();
+    inode.raw.ctime = now_ns.into();
+    txn.put_inode(&inode)?;
+    if left == 0 {
+        txn.set_orphan(ino, true)?;
+    }
+    Ok(())
+}
+
+impl<S: Store> Volume<S> {
+    /// What `name` stands for in a directory. "." and ".." are understood.
+    pub fn lookup(&self, dir: Ino, name: &[u8]) -> Result<Attr, Errno> {
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        // The inode may be gone again by the time its attributes are read.
+        for _ in 0..8 {
+            let found = self.stable(dir, |core| {
+                let (inode, view) = view(core, dir)?;
+                Ok(match name {
+                    b"." => Some(dir),
+                    b".." => Some(inode.dir_root().parent.get()),
+                    _ => view.lookup(name)?.map(|entry| entry.inode),
+                })
+            })?;
+            match self.getattr(found.ok_or(Errno::ENOENT)?) {
+                Err(Errno::ENOENT) => continue,
+                answer => return answer,
+            }
+        }
+        Err(Errno::EIO)
+    }
+
+    /// Hands the names of a directory to `emit`, from `cookie` on (0: from the start), until it gives
+    /// false. Names that come or go meanwhile may or may not be among them; all others are, once.
+    pub fn read_dir(
+        &self,
+        dir: Ino,
+        cookie: u64,
+        emit: &mut dyn FnMut(Entry) -> bool,
+    ) -> Result<(), Errno> {
+        let mut from = cookie;
+        loop {
+            let mut entries: Vec<Entry> = Vec::new();
+            let next = self.stable(dir, |core| {
+                entries.clear();
+                view(core, dir)?.1.read_leaf(from, &mut |name, entry, hash| {
+                    // Names of one hash are read again together: only the last one moves on.
+                    if let Some(last) = entries.last_mut()
+                        && last.cookie == hash + 1
+                    {
+                        last.cookie = hash;
+                    }
+                    entries.push(Entry {
+                        name: name.to_vec(),
+                        ino: entry.inode,
+                        kind: entry.kind,
+                        cookie: hash + 1,
+                    });
+                })
+            })?;
+            for entry in entries {
+                if !emit(entry) {
+                    return Ok(());
+                }
+            }
+            match next {
+                Some(next) => from = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Number of names in a directory.
+    pub fn count_names(&self, dir: Ino) -> Result<u64, Errno> {
+        self.stable(dir, |core| Ok(view(core, dir)?.0.raw.size.get()))
+    }
+
+    /// The directory that holds a directory; the root holds itself.
+    pub fn parent(&self, dir: Ino) -> Result<Ino, Errno> {
+        self.stable(dir, |core| {
+            let (inode, _) = view(core, dir)?;
+            if inode.raw.nlink.get() == 0 {
+                return Err(Errno::ENOENT.into());
+            }
+            Ok(inode.dir_root().parent.get())
+        })
+    }
+
+    /// A name of `child` in `dir`.
+    pub fn name_of(&self, dir: Ino, child: Ino) -> Result<Vec<u8>, Errno> {
+        self.stable(dir, |core| view(core, dir)?.1.name_of(child))?.ok_or(Errno::ENOENT)
+    }
+
+    /// Creates an inode of any kind but a symlink under a new name.
+    pub fn create(&self, dir: Ino, name: &[u8], new: &NewInode) -> Result<Attr, Errno> {
+        if new.kind == FileKind::Symlink {
+            return Err(Errno::EINVAL);
+        }
+        let now = self.now();
+        self.enter_new(dir, name, new, now, |_, inode| {
+            match new.kind {
+                FileKind::Directory => {
+                    let root = RawDirRoot { parent: U32::new(dir), ..Default::default() };
+                    inode.set_dir_root(&root);
+                }
+                FileKind::Character | FileKind::Block => {
+                    inode.raw.root[..8].copy_from_slice(&new.rdev.to_le_bytes());
+                }
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes a free inode, lets `fill` complete it, and enters it under a new name.
+    pub(super) fn enter_new(
+        &self,
+        dir: Ino,
+        name: &[u8],
+        new: &NewInode,
+        now: i64,
+        mut fill: impl FnMut(&mut Txn<'_, S>, &mut Inode) -> core::Result<()>,
+    ) -> Result<Attr, Errno> {
+        if name == b"." || name == b".." {
+            return Err(Errno::EEXIST);
+        }
+        check_name(name)?;
+        self.mutate(|txn| {
+            let mut parent = directory(txn, dir)?;
+            if txn.dir(&parent).lookup(name)?.is_some() {
+                return Err(Errno::EEXIST.into());
+            }
+            let (number, mut raw) = txn.allocate_inode()?;
+            let directory = new.kind == FileKind::Directory;
+            raw.mode = (new.kind.mode_bits() | new.permissions & 0o7777).into();
+            raw.nlink = (1 + u32::from(directory)).into();
+            raw.uid = new.uid.into();
+            raw.gid = new.gid.into();
+            for time in [&mut raw.atime, &mut raw.mtime, &mut raw.ctime, &mut raw.btime] {
+                *time = now.into();
+            }
+            let mut inode = Inode { number, kind: new.kind, raw };
+            fill(txn, &mut inode)?;
+            txn.put_inode(&inode)?;
+            txn.dir_insert(&mut parent, name, DirEntry { inode: number, kind: new.kind })?;
+            if directory {
+                parent.raw.nlink = (parent.raw.nlink.get() + 1).into();
+            }
+            modified(&mut parent, now);
+            txn.put_inode(&parent)?;
+            Ok(Attr::of(&inode))
+        })
+    }
+
+    /// Takes a name of anything but a directory away.
+    pub fn unlink(&self, dir: Ino, name: &[u8]) -> Result<(), Errno> {
+        if name == b"." || name == b".." {
+            return Err(Errno::EISDIR);
+        }
+        check_name(name)?;
+        let now = self.now();
+        self.mutate(|txn| {
+            let mut parent = directory(txn, dir)?;
+            let entry = txn.dir(&parent).lookup(name)?.ok_or(Errno::ENOENT)?;
+            if entry.kind == FileKind::Directory {
+                return Err(Errno::EISDIR.into());
+            }
+            txn.dir_remove(&mut parent, name)?;
+            modified(&mut parent, now);
+            txn.put_inode(&parent)?;
+            drop_name(txn, entry.inode, now)
+        })
+    }
+
+    /// Removes an empty directory.
+    pub fn rmdir(&self, dir: Ino, name: &[u8]) -> Result<(), Errno> {
+        match name {
+            b"." => return Err(Errno::EINVAL),
+            b".." => return Err(Errno::ENOTEMPTY),
+            _ => check_name(name)?,
+        }
+        let now = self.now();
+        self.mutate(|txn| {
+            let mut parent = directory(txn, dir)?;
+            let entry = txn.dir(&parent).lookup(name)?.ok_or(Errno::ENOENT)?;
+            if entry.kind != FileKind::Directory {
+                return Err(Errno::ENOTDIR.into());
+            }
+            if txn.inode(entry.inode)?.raw.size.get() != 0 {
+                return Err(Errno::ENOTEMPTY.into());
+            }
+            txn.dir_remove(&mut parent, name)?;
+            parent.raw.nlink = parent.raw.nlink.get().saturating_sub(1).into();
+            modified(&mut parent, now);
+            txn.put_inode(&parent)?;
+            drop_name(txn, entry.inode, now)
+        })
+    }
+}

@@ -1,0 +1,182 @@
+//! Rename, with POSIX's rules and Linux's flags.
+
+use super::Volume;
+use super::attr::modified;
+use super::names::{check_name, directory, drop_name};
+use super::types::Ino;
+use crate::core::{self, DirEntry, Txn};
+use crate::errno::Errno;
+use crate::format::{FileKind, INO_ROOT};
+use crate::store::Store;
+use bitflags::bitflags;
+
+/// No tree is deeper than it has directories; this bounds the walk to the root in a damaged one.
+const DEPTH_MAX: u32 = 1 << 20;
+
+bitflags! {
+    /// Linux's flags of `renameat2`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RenameFlags: u32 {
+        /// Fail with `EEXIST` instead of replacing.
+        const NOREPLACE = 1;
+        /// Let both names change places.
+        const EXCHANGE = 2;
+    }
+}
+
+/// One of the two names.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    dir: Ino,
+    name: &'a [u8],
+}
+
+impl<S: Store> Volume<S> {
+    /// Moves a name; what the new name stood for is replaced, at once and as a whole.
+    pub fn rename(
+        &self,
+        from_dir: Ino,
+        from: &[u8],
+        to_dir: Ino,
+        to: &[u8],
+        flags: RenameFlags,
+    ) -> Result<(), Errno> {
+        for name in [from, to] {
+            if name == b"." || name == b".." {
+                return Err(Errno::EBUSY);
+            }
+            check_name(name)?;
+        }
+        if flags.contains(RenameFlags::NOREPLACE | RenameFlags::EXCHANGE) {
+            return Err(Errno::EINVAL);
+        }
+        let now = self.now();
+        let (from, to) = (Side { dir: from_dir, name: from }, Side { dir: to_dir, name: to });
+        self.mutate(|txn| rename(txn, from, to, flags, now))
+    }
+}
+
+fn rename<S: Store>(
+    txn: &mut Txn<'_, S>,
+    from: Side<'_>,
+    to: Side<'_>,
+    flags: RenameFlags,
+    now: i64,
+) -> core::Result<()> {
+    let moved = lookup(txn, from)?.ok_or(Errno::ENOENT)?;
+    let replaced = lookup(txn, to)?;
+    if moved.kind == FileKind::Directory {
+        refuse_below(txn, moved.inode, to.dir)?;
+    }
+    let Some(replaced) = replaced else {
+        if flags.contains(RenameFlags::EXCHANGE) {
+            return Err(Errno::ENOENT.into());
+        }
+        enter(txn, to, moved, now)?;
+        take_out(txn, from, now)?;
+        return settle(txn, moved, from.dir, to.dir, now);
+    };
+    if flags.contains(RenameFlags::NOREPLACE) {
+        return Err(Errno::EEXIST.into());
+    }
+    if moved.inode == replaced.inode {
+        return Ok(());
+    }
+    if flags.contains(RenameFlags::EXCHANGE) {
+        if replaced.kind == FileKind::Directory {
+            refuse_below(txn, replaced.inode, from.dir)?;
+        }
+        replace(txn, to, moved, now)?;
+        replace(txn, from, replaced, now)?;
+        settle(txn, moved, from.dir, to.dir, now)?;
+        return settle(txn, replaced, to.dir, from.dir, now);
+    }
+    match (moved.kind, replaced.kind) {
+        (FileKind::Directory, FileKind::Directory) if txn.inode(replaced.inode)?.raw.size.get() != 0 => {
+            return Err(Errno::ENOTEMPTY.into());
+        }
+        (FileKind::Directory, FileKind::Directory) => {}
+        (FileKind::Directory, _) => return Err(Errno::ENOTDIR.into()),
+        (_, FileKind::Directory) => return Err(Errno::EISDIR.into()),
+        _ => {}
+    }
+    replace(txn, to, moved, now)?;
+    take_out(txn, from, now)?;
+    if replaced.kind == FileKind::Directory {
+        add_links(txn, to.dir, -1)?;
+    }
+    drop_name(txn, replaced.inode, now)?;
+    settle(txn, moved, from.dir, to.dir, now)
+}
+
+fn lookup<S: Store>(txn: &Txn<'_, S>, side: Side<'_>) -> core::Result<Option<DirEntry>> {
+    let inode = directory(txn, side.dir)?;
+    txn.dir(&inode).lookup(side.name)
+}
+
+/// `EINVAL` when `dir` is `moved` or lies below it.
+fn refuse_below<S: Store>(txn: &Txn<'_, S>, moved: Ino, mut dir: Ino) -> core::Result<()> {
+    for _ in 0..DEPTH_MAX {
+        if dir == moved {
+            return Err(Errno::EINVAL.into());
+        }
+        if dir == INO_ROOT {
+            return Ok(());
+        }
+        dir = directory(txn, dir)?.dir_root().parent.get();
+    }
+    Err(Errno::EIO.into())
+}
+
+fn enter<S: Store>(txn: &mut Txn<'_, S>, side: Side<'_>, entry: DirEntry, now: i64) -> core::Result<()> {
+    let mut dir = txn.inode(side.dir)?;
+    txn.dir_insert(&mut dir, side.name, entry)?;
+    modified(&mut dir, now);
+    txn.put_inode(&dir)
+}
+
+fn replace<S: Store>(
+    txn: &mut Txn<'_, S>,
+    side: Side<'_>,
+    entry: DirEntry,
+    now: i64,
+) -> core::Result<()> {
+    let mut dir = txn.inode(side.dir)?;
+    txn.dir_replace(&dir, side.name, entry)?;
+    modified(&mut dir, now);
+    txn.put_inode(&dir)
+}
+
+fn take_out<S: Store>(txn: &mut Txn<'_, S>, side: Side<'_>, now: i64) -> core::Result<()> {
+    let mut dir = txn.inode(side.dir)?;
+    txn.dir_remove(&mut dir, side.name)?;
+    modified(&mut dir, now);
+    txn.put_inode(&dir)
+}
+
+fn add_links<S: Store>(txn: &mut Txn<'_, S>, dir: Ino, delta: i32) -> core::Result<()> {
+    let mut inode = txn.inode(dir)?;
+    inode.raw.nlink = inode.raw.nlink.get().saturating_add_signed(delta).into();
+    txn.put_inode(&inode)
+}
+
+/// Notes the new place of a moved inode.
+fn settle<S: Store>(
+    txn: &mut Txn<'_, S>,
+    moved: DirEntry,
+    from_dir: Ino,
+    to_dir: Ino,
+    now: i64,
+) -> core::Result<()> {
+    let mut inode = txn.inode(moved.inode)?;
+    inode.raw.ctime = now.into();
+    if moved.kind == FileKind::Directory && from_dir != to_dir {
+        let mut root = inode.dir_root();
+        root.parent = to_dir.into();
+        inode.set_dir_root(&root);
+        txn.put_inode(&inode)?;
+        add_links(txn, from_dir, -1)?;
+        return add_links(txn, to_dir, 1);
+    }
+    txn.put_inode(&inode)
+}

@@ -1,0 +1,42 @@
+//! fsync, sync, and waiting for space that only a commit sets free.
+
+use super::Volume;
+use super::types::Ino;
+use crate::errno::Errno;
+use crate::persist;
+use crate::store::Store;
+use crate::store::runtime::{self as rt, Durability};
+
+/// Who makes changes durable.
+pub enum Committer {
+    /// The keeper worker, which is asked through words of the store.
+    Keeper,
+    /// This process itself: it is called with the change count that has to become durable.
+    Inline(Box<dyn Fn(u32) -> Result<(), Errno> + Send + Sync>),
+}
+
+impl<S: Store> Volume<S> {
+    /// Makes an inode's data and attributes, and its names, durable; waits as the volume's durability
+    /// says.
+    pub fn fsync(&self, ino: Ino) -> Result<(), Errno> {
+        self.stable(ino, |core| core.read_inode(ino).map(drop))?;
+        self.sync()
+    }
+
+    /// Makes everything durable that was changed so far.
+    pub fn sync(&self) -> Result<(), Errno> {
+        self.commit_and_wait()
+    }
+
+    pub(super) fn commit_and_wait(&self) -> Result<(), Errno> {
+        let image = &self.core.image;
+        if image.durability() == Durability::Memory {
+            return Ok(());
+        }
+        let change = image.store().load(rt::CHANGE);
+        match &self.committer {
+            Committer::Keeper => persist::wait_committed(image, change),
+            Committer::Inline(commit) => commit(change),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A process's view of a mounted volume, and the two ways to work on it: reading without a lock and
+//! mutating under the gate.
+
+use super::sync::Committer;
+use super::types::Ino;
+use crate::core::{self, Core, Error, Image, LoadError, Txn, stripe_seq};
+use crate::errno::Errno;
+use crate::format::{BLOCK_SIZE, Superblock, SuperblockError};
+use crate::store::Store;
+use crate::store::runtime::{self as rt, Durability, VolumeState};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+
+/// Gives the time in nanoseconds since 1970.
+pub type Clock = fn() -> i64;
+
+/// How often a reader tries again without the gate while somebody changes what it reads.
+const OPTIMISTIC_TRIES: u32 = 64;
+/// How often a mutation that found no space waits for quarantined blocks to come free.
+const SPACE_TRIES: u32 = 3;
+
+/// One process's view of a mounted volume.
+pub struct Volume<S: Store> {
+    pub(super) core: Core<S>,
+    pub(super) clock: Clock,
+    /// Inodes that this process holds, and how often.
+    pub(super) held: Mutex<HashMap<Ino, u32>>,
+    pub(super) committer: Committer,
+}
+
+/// Opens the gate again, also when an operation panics.
+pub(super) struct Gate<'a, S: Store>(&'a Image<S>);
+
+impl<S: Store> Drop for Gate<'_, S> {
+    fn drop(&mut self) {
+        self.0.unlock_gate();
+    }
+}
+
+impl<S: Store> Volume<S> {
+    /// Attaches to a volume that is mounted in the store.
+    ///
+    /// `client` is a number of 1 or more that no other live view of the store uses. `ENODEV` when
+    /// there is no mounted volume.
+    pub fn attach(store: S, client: u32, clock: Clock) -> Result<Self, Errno> {
+        let image = Image::attach(store, client)?;
+        if image.store().load(rt::STATE) != VolumeState::Ready as u32 {
+            return Err(Errno::ENODEV);
+        }
+        let mut copies = [[0; BLOCK_SIZE]; 2];
+        for (block, copy) in (0..).zip(&mut copies) {
+            image.read_block(block, copy);
+        }
+        let superblock = Superblock::choose([&copies[0], &copies[1]])
+            .map_err(|error: SuperblockError| error.errno())?;
+        Ok(Self::of_core(Core::new(image, superblock), clock))
+    }
+
+    /// Makes an empty volume in a prepared store and mounts it. `random`: uuid and hash key.
+    pub fn format(store: S, client: u32, clock: Clock, random: [u8; 32]) -> Result<Self, Errno> {
+        let image = Image::attach(store, client)?;
+        let core = core::format(image, clock(), random).map_err(Error::errno)?;
+        Ok(Self::mounted(core, clock))
+    }
+
+    /// Mounts the volume whose image has been loaded into the store: every metadata block is checked.
+    pub fn load(store: S, client: u32, clock: Clock) -> Result<Self, LoadError> {
+        let image = Image::attach(store, client).map_err(|errno| LoadError::Core(errno.into()))?;
+        Ok(Self::mounted(core::load(image)?, clock))
+    }
+
+    fn mounted(core: Core<S>, clock: Clock) -> Self {
+        core.image.store().store(rt::STATE, VolumeState::Ready as u32);
+        core.image.store().notify(rt::STATE, u32::MAX);
+        Self::of_core(core, clock)
+    }
+
+    fn of_core(core: Core<S>, clock: Clock) -> Self {
+        Self { core, clock, held: Mutex::default(), committer: Committer::Keeper }
+    }
+
+    /// Who makes changes durable; the keeper unless told otherwise.
+    pub fn set_committer(&mut self, committer: Committer) {
+        self.committer = committer;
+    }
+
+    /// The image.
+    pub fn image(&self) -> &Image<S> {
+        &self.core.image
+    }
+
+    /// The volume's core, for `check`.
+    pub fn core(&self) -> &Core<S> {
+        &self.core
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    pub(super) fn gate(&self) -> Result<Gate<'_, S>, Errno> {
+        self.core.image.lock_gate()?;
+        Ok(Gate(&self.core.image))
+    }
+
+    fn ready(&self) -> Result<(), Errno> {
+        let store = self.core.image.store();
+        match store.load(rt::STATE) {
+            state if state == VolumeState::Ready as u32 => Ok(()),
+            state if state == VolumeState::Failed as u32 => {
+                let number = store.load(rt::FAILURE).cast_signed();
+                Err(Errno::from_linux(number).unwrap_or(Errno::EIO))
+            }
+            _ => Err(Errno::ENODEV),
+        }
+    }
+
+    /// Reads something about `ino` as it was at one moment.
+    ///
+    /// `read` may run several times and may see half of a change; only a run that nobody disturbed
+    /// counts. After some tries it runs under the gate.
+    pub(super) fn stable<T>(
+        &self,
+        ino: Ino,
+        mut read: impl FnMut(&Core<S>) -> core::Result<T>,
+    ) -> Result<T, Errno> {
+        let store = self.core.image.store();
+        let word = stripe_seq(ino);
+        for _ in 0..OPTIMISTIC_TRIES {
+            let before = store.load(word);
+            if !before.is_multiple_of(2) {
+                std::hint::spin_loop();
+                continue;
+            }
+            let result = read(&self.core);
+            if store.load(word) == before {
+                return result.map_err(Error::errno);
+            }
+        }
+        let _gate = self.gate()?;
+        read(&self.core).map_err(Error::errno)
+    }
+
+    /// Runs a mutation in a transaction under the gate and commits it if it succeeds.
+    ///
+    /// When there is no space but some is quarantined, it asks for a commit, which frees that, and
+    /// tries again.
+    pub(super) fn mutate<T>(
+        &self,
+        mut change: impl FnMut(&mut Txn<'_, S>) -> core::Result<T>,
+    ) -> Result<T, Errno> {
+        for attempt in 0.. {
+            let store = self.core.image.store();
+            self.admit()?;
+            let gate = self.gate()?;
+            let mut txn = Txn::begin(&self.core);
+            match change(&mut txn) {
+                Ok(value) => {
+                    txn.commit();
+                    return Ok(value);
+                }
+                Err(Error::Os(Errno::ENOSPC))
+                    if attempt < SPACE_TRIES && store.load(rt::QUARANTINE_COUNT) > 0 =>
+                {
+                    drop(txn);
+                    drop(gate);
+                    self.commit_and_wait()?;
+                }
+                Err(error) => return Err(error.errno()),
+            }
+        }
+        Err(Errno::ENOSPC)
+    }
+
+    /// Refuses mutations that may not be, and holds back those that the journal could not take.
+    pub(super) fn admit(&self) -> Result<(), Errno> {
+        self.ready()?;
+        let store = self.core.image.store();
+        if store.load(rt::READ_ONLY) != 0 {
+            return Err(Errno::EROFS);
+        }
+        if store.load(rt::DIRTY_META_COUNT) > crate::persist::ADMISSION_META_BLOCKS
+            && self.core.image.durability() != Durability::Memory
+        {
+            self.commit_and_wait()?;
+        }
+        Ok(())
+    }
+}
