@@ -43,7 +43,13 @@ cargo_lib() {
   RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" CARGO_TARGET_DIR=target/$dir \
     cargo rustc --quiet --release --lib --crate-type "$kind" --no-default-features --features "$feature" \
     --target "$target" "${extra[@]}" || die "$output does not build"
-  cp "target/$dir/$target/release/$file" "$output.new"
+  if [ "$kind" = cdylib ]; then
+    # rustc leaves names and producers in; the keeper travels inside every program's JavaScript.
+    "$(binaryen_bin)/wasm-opt" -O3 --strip-debug --strip-producers "target/$dir/$target/release/$file" -o "$output.new" ||
+      die "binaryen does not take $file"
+  else
+    cp "target/$dir/$target/release/$file" "$output.new"
+  fi
   mv "$output.new" "$output"
   finish "$output" "$recipe"
 }
@@ -53,7 +59,6 @@ build_keeper() {
   built_keeper=1
   local target=wasm32-unknown-unknown build_std=
   sysroot_has $target || build_std=1
-  # The store's memory is shared by several workers, so the keeper's own instructions on it must be atomic.
   cargo_lib dist/keeper.wasm cdylib keeper $target keeper "" "$build_std" sabfs.wasm
 }
 

@@ -6,7 +6,8 @@
 # as inputs, so that a program is linked anew when the library changes.
 # shellcheck shell=bash disable=SC2086
 
-COMMON="-O2 -sWASMFS -sEXIT_RUNTIME=1 -sALLOW_MEMORY_GROWTH=0 -sINITIAL_MEMORY=64MB"
+# Whole output, even of a thread that ends the program.
+COMMON="-O2 -sWASMFS -sEXIT_RUNTIME=1 -sINITIAL_MEMORY=64MB --js-library tests/harness/output-library.js"
 # main runs in a worker, as it must where it waits: a browser's main thread cannot.
 THREADS="-pthread -sPROXY_TO_PTHREAD -sPTHREAD_POOL_SIZE=4"
 SABFS_JS="-Idist/include --js-library dist/libsabfs.js"

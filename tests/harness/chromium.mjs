@@ -72,7 +72,7 @@ class Connection {
   }
 }
 
-/** Starts the browser; `report(line)` gets every console line. Resolves with {child, newPage, end}. */
+/** Starts the browser; `report(level, text)` gets every console line. Resolves with {child, newPage, end}. */
 export async function startChromium({ binary, profile, report, args = [] }) {
   fs.mkdirSync(profile, { recursive: true });
   const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
@@ -83,8 +83,7 @@ export async function startChromium({ binary, profile, report, args = [] }) {
   );
   let errors = '';
   child.stderr.on('data', (data) => (errors = (errors + data).slice(-4000)));
-  const spawned = new Promise((resolve, reject) => child.once('spawn', resolve).once('error', reject));
-  await spawned;
+  await new Promise((resolve, reject) => child.once('spawn', resolve).once('error', reject));
   const connection = new Connection(child);
   try {
     await withTimeout(connection.send('Browser.getVersion'), launchTimeout, 'Chromium does not answer');
@@ -114,7 +113,9 @@ export async function startChromium({ binary, profile, report, args = [] }) {
 }
 
 class Page {
-  #loads = new Map();
+  // The documents (loader ids) that have loaded, and who waits for one.
+  #loaded = new Set();
+  #waiting = new Map();
 
   constructor(connection, session, target, report) {
     Object.assign(this, { connection, session, target, report });
@@ -126,8 +127,10 @@ class Page {
 
   async open() {
     this.connection.on(this.session, (method, params) => {
-      if (method === 'Page.lifecycleEvent' && params.name === 'load') this.#loads.get(params.loaderId)?.();
-      else this.#event(method, params);
+      if (method !== 'Page.lifecycleEvent') return this.#event(method, params);
+      if (params.name !== 'load') return;
+      this.#loaded.add(params.loaderId);
+      this.#waiting.get(params.loaderId)?.();
     });
     await Promise.all([
       this.send('Page.enable'),
@@ -176,22 +179,12 @@ class Page {
   }
 
   async goto(url, timeout) {
-    let loaded;
-    const load = new Promise((resolve) => (loaded = resolve));
-    // The event may come before the answer that says which loader to wait for.
-    const early = new Set();
-    const get = this.#loads.get.bind(this.#loads);
-    this.#loads.get = (loader) => get(loader) ?? (() => early.add(loader));
-    try {
-      const { loaderId, errorText } = await this.send('Page.navigate', { url });
-      if (errorText) throw new Error(`${url}: ${errorText}`);
-      // No loader: a move within the page.
-      if (!loaderId || early.has(loaderId)) return;
-      this.#loads.set(loaderId, loaded);
-      await withTimeout(load, timeout, `${url} does not load`);
-    } finally {
-      this.#loads = new Map();
-    }
+    const { loaderId, errorText } = await this.send('Page.navigate', { url });
+    if (errorText) throw new Error(`${url}: ${errorText}`);
+    // No loader: a move within the page. The load may have ended before the answer came.
+    if (!loaderId || this.#loaded.has(loaderId)) return;
+    const load = new Promise((resolve) => this.#waiting.set(loaderId, resolve));
+    await withTimeout(load, timeout, `${url} does not load`);
   }
 
   async evaluateText(expression) {

@@ -59,7 +59,12 @@ export async function serve({ roots, routes = {}, port = 0, isolate = true, csp 
       return response.end(request.method === 'HEAD' ? undefined : route.body);
     }
     const file = find(folders, name);
-    if (!file) return refuse(response, 404);
+    if (!file) {
+      // Browsers ask for it unbidden; a 404 would only be noise in a test's console.
+      if (name !== '/favicon.ico') return refuse(response, 404);
+      response.statusCode = 204;
+      return response.end();
+    }
     response.setHeader('Content-Type', TYPES[path.extname(file)] ?? 'application/octet-stream');
     response.setHeader('Content-Length', fs.statSync(file).size);
     if (request.method === 'HEAD') return response.end();

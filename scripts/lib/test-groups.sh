@@ -1,0 +1,130 @@
+# What each test group runs; scripts/test calls group_NAME from the repository's root.
+# shellcheck shell=bash
+
+group_native() {
+  load_environment native
+  check fmt 120 cargo fmt --check
+  check clippy 900 cargo clippy --quiet --all-targets -- -D warnings
+  native_deny
+  native_tests
+  native_doc_tests
+  native_miri
+}
+
+# Licences, forbidden crates and sources; the advisory database is not fetched. cargo-deny reads the manifests of
+# all dependencies, of other platforms too, which only a `cargo fetch` brings: when that cannot be done it is offline.
+native_deny() {
+  if ! have cargo-deny; then
+    skip deny "cargo-deny is not there (cargo install --locked cargo-deny)"
+    return
+  fi
+  local offline=
+  limited 300 cargo fetch --quiet || offline=--offline
+  # shellcheck disable=SC2086
+  check deny 300 cargo deny $offline --log-level warn check licenses bans sources
+}
+
+native_tests() {
+  local profile=default report code=0 ignored=
+  if ! have cargo-nextest; then
+    limited 1500 cargo test --lib --bins --tests 2>&1 | tee "$RESULTS/cargo-test.log" || code=$?
+    count_cargo_test "$RESULTS/cargo-test.log" $code "cargo test"
+    return
+  fi
+  if [ -n "$LONG" ]; then
+    profile=long
+    ignored="--run-ignored all"
+  fi
+  report=target/nextest/$profile/junit.xml
+  rm -f "$report"
+  # shellcheck disable=SC2086
+  limited 1500 cargo nextest run --profile $profile $ignored --no-tests=pass --no-fail-fast 2>&1 |
+    tee "$RESULTS/nextest.log" || code=$?
+  count_nextest "$report" $code
+}
+
+# The JUnit report names the totals in its first element; tests marked as ignored are only in the run's last lines.
+count_nextest() {
+  local report=$1 code=$2 tests=0 bad=0 name
+  if [ -f "$report" ] && [[ $(grep -m1 '<testsuites ' "$report") =~ tests=\"([0-9]+)\".*failures=\"([0-9]+)\".*errors=\"([0-9]+)\" ]]; then
+    tests=${BASH_REMATCH[1]}
+    bad=$((BASH_REMATCH[2] + BASH_REMATCH[3]))
+  fi
+  record pass nextest $((tests - bad))
+  if [ $bad -gt 0 ]; then
+    while read -r name; do record fail "nextest: $name"; done < <(grep -B1 -E '<(failure|error)[ >]' "$report" |
+      sed -nE 's/.*<testcase name="([^"]*)" classname="([^"]*)".*/\2 \1/p' | head -n $bad)
+    # Whatever the names, the number is what the report says.
+    record fail nextest $((bad - $(grep -c $'\tnextest: ' "$RESULTS/fail")))
+  elif [ "$code" != 0 ]; then
+    record fail "nextest: ended with code $code"
+  fi
+  if grep -qE 'tests? run:.* [1-9][0-9]* skipped' "$RESULTS/nextest.log"; then
+    while read -r name; do record skip "nextest: $name (ignored; --long runs it)"; done < <(
+      cargo nextest list --run-ignored only --message-format oneline 2>/dev/null)
+  fi
+}
+
+# nextest does not run the examples in documentation comments.
+native_doc_tests() {
+  local code=0
+  limited 600 cargo test --quiet --doc 2>&1 | tee "$RESULTS/doc.log" || code=$?
+  count_cargo_test "$RESULTS/doc.log" $code "doc tests"
+}
+
+# The heap store is where the unsafe code is; Miri looks for undefined behaviour and data races in it.
+native_miri() {
+  # shellcheck source=setup-tools.sh
+  . scripts/lib/setup-tools.sh
+  if ! detect_miri; then
+    skip miri "there is no nightly Rust with Miri (rustup toolchain install nightly -c miri -c rust-src)"
+    return
+  fi
+  echo "Miri: the store's unit tests"
+  local code=0
+  # Isolation would forbid the tests the clock and the random numbers of proptest.
+  MIRIFLAGS="${MIRIFLAGS:--Zmiri-disable-isolation}" limited 900 cargo +nightly miri test --lib store:: 2>&1 |
+    tee "$RESULTS/miri.log" || code=$?
+  count_cargo_test "$RESULTS/miri.log" $code miri
+}
+
+group_node() {
+  load_environment node
+  build_for_tests || return 0
+  node_tests node 900 --test-concurrency=2 tests/node/*.test.mjs
+}
+
+group_chromium() { group_browser chromium "${SABFS_CHROMIUM:-}"; }
+group_firefox() { group_browser firefox "${SABFS_FIREFOX:-}"; }
+
+group_browser() {
+  local name=$1 variable=SABFS_${1^^}
+  load_environment "$name"
+  if [ -z "${!variable}" ]; then
+    skip "$name" "there is no $name on this machine, and it could not be installed"
+    return
+  fi
+  build_for_tests || return 0
+  # One at a time: each test has a browser of its own, and two cores are soon used up.
+  SABFS_BROWSER=$name node_tests "$name" 1800 --test-concurrency=1 tests/browser/*.test.mjs
+}
+
+build_for_tests() {
+  local started=$SECONDS
+  if ! limited 1500 scripts/build all; then
+    record fail "the build"
+    echo "FAIL the build"
+    return 1
+  fi
+  echo "built ($((SECONDS - started)) s)"
+}
+
+# node_tests NAME SECONDS OPTION… FILE…
+node_tests() {
+  local name=$1 limit=$2 code=0 file_limit=400
+  shift 2
+  if [ -n "$LONG" ]; then file_limit=2400; fi
+  SABFS_REPORT=$RESULTS/$name.report limited "$limit" "$SABFS_NODE" --test --test-timeout=${file_limit}000 \
+    --test-reporter=./tests/harness/reporter.mjs --test-reporter-destination=stdout "$@" || code=$?
+  count_node_report "$RESULTS/$name.report" $code "$name"
+}

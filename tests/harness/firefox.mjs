@@ -1,0 +1,167 @@
+// Drives a Firefox by WebDriver BiDi, which it speaks itself: no driver program is needed.
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { launchTimeout, withTimeout } from './timeout.mjs';
+
+// Nothing may go to the network, and nothing may ask.
+const PREFERENCES = {
+  'app.update.enabled': false,
+  'browser.aboutwelcome.enabled': false,
+  'browser.safebrowsing.malware.enabled': false,
+  'browser.safebrowsing.phishing.enabled': false,
+  'browser.sessionstore.resume_from_crash': false,
+  'browser.shell.checkDefaultBrowser': false,
+  'datareporting.policy.dataSubmissionEnabled': false,
+  'extensions.systemAddon.update.enabled': false,
+  'network.captive-portal-service.enabled': false,
+  'network.connectivity-service.enabled': false,
+  'services.settings.server': 'http://127.0.0.1:1/',
+  // After a few kills Firefox would start in safe mode.
+  'toolkit.startup.max_resumed_crashes': -1,
+  'toolkit.telemetry.enabled': false,
+};
+
+/** Starts the browser; `report(level, text)` gets every console line. Resolves with {child, newPage, end}. */
+export async function startFirefox({ binary, profile, report, preferences = {}, args = [] }) {
+  fs.mkdirSync(profile, { recursive: true });
+  const lines = Object.entries({ ...PREFERENCES, ...preferences }).map(
+    ([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});`,
+  );
+  fs.writeFileSync(path.join(profile, 'user.js'), lines.join('\n') + '\n');
+  // Its own home: the user's configuration is neither read nor changed.
+  const env = { ...process.env, HOME: profile, MOZ_CRASHREPORTER_DISABLE: '1' };
+  // The sandbox does not start for root in a container.
+  if (process.getuid?.() === 0) env.MOZ_DISABLE_CONTENT_SANDBOX = '1';
+  const child = spawn(
+    binary,
+    ['--headless', '--no-remote', '--profile', profile, '--remote-debugging-port', '0', ...args, 'about:blank'],
+    { detached: true, stdio: ['ignore', 'pipe', 'pipe'], env },
+  );
+  let session;
+  try {
+    const endpoint = await withTimeout(findEndpoint(child), launchTimeout, 'Firefox does not start');
+    session = await Session.connect(`${endpoint}/session`);
+    await session.send('session.new', { capabilities: {} });
+    await session.send('session.subscribe', { events: ['log.entryAdded'] });
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
+  }
+  session.onEvent = (method, params) => {
+    if (method !== 'log.entryAdded') return;
+    const uncaught = params.type === 'javascript' && params.level === 'error';
+    const stack = params.stackTrace?.callFrames?.map((f) => `\n    at ${f.functionName}@${f.url}:${f.lineNumber}`);
+    report(uncaught ? 'uncaught' : params.level, params.text + (uncaught ? (stack ?? []).join('') : ''));
+  };
+
+  let first = true;
+  return {
+    child,
+    async newPage() {
+      let context;
+      if (first) {
+        context = (await session.send('browsingContext.getTree')).contexts[0].context;
+        first = false;
+      } else {
+        ({ context } = await session.send('browsingContext.create', { type: 'tab' }));
+      }
+      return new Page(session, context);
+    },
+    end: () => session.send('browser.close'),
+  };
+}
+
+// Firefox says on its error output where it listens.
+function findEndpoint(child) {
+  return new Promise((resolve, reject) => {
+    let output = '';
+    const look = (data) => {
+      output = (output + data).slice(-8000);
+      const match = /WebDriver BiDi listening on (ws:\S+)/.exec(output);
+      if (match) resolve(match[1]);
+    };
+    child.stdout.on('data', look);
+    child.stderr.on('data', look);
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`Firefox ended with code ${code}; it says:\n${output}`)));
+  });
+}
+
+class Session {
+  #next = 1;
+  #waiting = new Map();
+  onEvent = () => {};
+
+  static async connect(url) {
+    const session = new Session();
+    // Node's own, so that the tests need no package.
+    const socket = new WebSocket(url);
+    await new Promise((resolve, reject) => {
+      socket.onopen = resolve;
+      socket.onerror = (event) => reject(new Error(`${url}: ${event.message || 'no connection'}`));
+    });
+    session.socket = socket;
+    socket.onmessage = (event) => session.#receive(JSON.parse(event.data));
+    socket.onclose = () => {
+      for (const { reject } of session.#waiting.values()) reject(new Error('the browser ended'));
+      session.#waiting.clear();
+    };
+    return session;
+  }
+
+  send(method, params = {}) {
+    if (this.socket.readyState !== WebSocket.OPEN) return Promise.reject(new Error('the browser ended'));
+    const id = this.#next++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { method, resolve, reject });
+      this.socket.send(JSON.stringify({ id, method, params }));
+    });
+  }
+
+  #receive(message) {
+    if (message.type === 'event') return this.onEvent(message.method, message.params);
+    const request = this.#waiting.get(message.id);
+    this.#waiting.delete(message.id);
+    if (message.type === 'error') {
+      request?.reject(new Error(`${request.method}: ${message.error}: ${message.message}`));
+    } else {
+      request?.resolve(message.result);
+    }
+  }
+}
+
+class Page {
+  constructor(session, context) {
+    Object.assign(this, { session, context });
+  }
+
+  async goto(url, timeout) {
+    const load = this.session.send('browsingContext.navigate', { context: this.context, url, wait: 'complete' });
+    await withTimeout(load, timeout, `${url} does not load`);
+  }
+
+  async evaluateText(expression) {
+    const answer = await this.session.send('script.evaluate', {
+      expression,
+      target: { context: this.context },
+      awaitPromise: true,
+      userActivation: true,
+    });
+    if (answer.type === 'exception') {
+      const { text, stackTrace } = answer.exceptionDetails;
+      const frames = stackTrace?.callFrames?.map((f) => `\n    at ${f.functionName}@${f.url}:${f.lineNumber}`) ?? [];
+      throw new Error(text + frames.join(''));
+    }
+    return answer.result.value;
+  }
+
+  async screenshot() {
+    const { data } = await this.session.send('browsingContext.captureScreenshot', { context: this.context });
+    return Buffer.from(data, 'base64');
+  }
+
+  close() {
+    return this.session.send('browsingContext.close', { context: this.context });
+  }
+}
