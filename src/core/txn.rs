@@ -168,6 +168,8 @@ impl<S: Store> Drop for Txn<'_, S> {
         let image = &self.core.image;
         let store = image.store();
         for &run in &self.allocated {
+            // Data may have been written into them already.
+            forget_dirty(image, run);
             bits::clear(store, map_word(image, Bitmap::Reserved), run.block, run.count);
             store.fetch_add(rt::FREE_BLOCKS, run.count);
         }

@@ -2,7 +2,7 @@
 
 use super::{Store, Wait};
 use parking_lot::{Condvar, Mutex};
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const PARKING: usize = 16;
@@ -48,25 +48,31 @@ impl Store for HeapStore {
     fn read(&self, offset: u64, buffer: &mut [u8]) {
         let from = self.range(offset, buffer.len());
         if cfg!(miri) {
-            for (i, byte) in buffer.iter_mut().enumerate() {
-                // SAFETY: `range` checked the bounds; AtomicU8 has no alignment and its accesses do
-                // not race with those of other threads.
-                *byte = unsafe { &*from.add(i).cast::<AtomicU8>() }.load(Ordering::Relaxed);
+            for (at, byte) in (offset..).zip(buffer.iter_mut()) {
+                *byte = self.words[(at / 4) as usize].load(Ordering::Relaxed).to_ne_bytes()
+                    [(at % 4) as usize];
             }
             return;
         }
         // SAFETY: `range` checked the bounds, and `buffer` is memory of our own that cannot overlap
         // the store. The copy may tear against a writer, as the trait says; Miri takes the branch
-        // above, where that is not undefined.
+        // above, which goes by words because it knows no accesses of mixed size to one atomic.
         unsafe { std::ptr::copy_nonoverlapping(from.cast_const(), buffer.as_mut_ptr(), buffer.len()) }
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) {
         let to = self.range(offset, bytes.len());
         if cfg!(miri) {
-            for (i, byte) in bytes.iter().enumerate() {
-                // SAFETY: as in `read`.
-                unsafe { &*to.add(i).cast::<AtomicU8>() }.store(*byte, Ordering::Relaxed);
+            for (at, &byte) in (offset..).zip(bytes) {
+                let _ = self.words[(at / 4) as usize].fetch_update(
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                    |word| {
+                        let mut word = word.to_ne_bytes();
+                        word[(at % 4) as usize] = byte;
+                        Some(u32::from_ne_bytes(word))
+                    },
+                );
             }
             return;
         }
