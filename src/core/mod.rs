@@ -4,6 +4,7 @@ mod alloc;
 mod bits;
 mod buffers;
 mod dir;
+mod dir_edit;
 mod error;
 pub mod extent;
 mod image;

@@ -27,11 +27,39 @@ pub struct Run {
     pub count: u32,
 }
 
+/// A block that was read, and perhaps changed.
 struct Edited {
     block: u32,
     bytes: Box<Block>,
-    /// Changed byte ranges, disjoint, in no order.
-    ranges: Vec<(usize, usize)>,
+    ranges: Ranges,
+}
+
+/// Up to four byte ranges that cover all changes of a block, in no order. Ranges that are near each
+/// other become one, and so do all when there are too many.
+#[derive(Default)]
+struct Ranges {
+    count: usize,
+    bounds: [(usize, usize); 4],
+}
+
+impl Ranges {
+    fn add(&mut self, from: usize, to: usize) {
+        debug_assert!(from <= to && to <= BLOCK_SIZE);
+        let known = &mut self.bounds[..self.count];
+        if let Some(near) = known.iter_mut().find(|r| from <= r.1 + 64 && to + 64 >= r.0) {
+            *near = (near.0.min(from), near.1.max(to));
+        } else if self.count < self.bounds.len() {
+            self.bounds[self.count] = (from, to);
+            self.count += 1;
+        } else {
+            let all = self.iter().fold((from, to), |a, r| (a.0.min(r.0), a.1.max(r.1)));
+            (self.count, self.bounds[0]) = (1, all);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.bounds[..self.count].iter().copied()
+    }
 }
 
 /// The changes of one operation.
@@ -81,23 +109,27 @@ impl<'a, S: Store> Txn<'a, S> {
         self.stripes.contains(&stripe_seq(ino))
     }
 
+    /// A block as this transaction sees it.
+    pub fn load(&mut self, block: u32) -> &Block {
+        let index = self.index_of(block);
+        &self.edited[index].bytes
+    }
+
+    fn index_of(&mut self, block: u32) -> usize {
+        if let Some(index) = self.edited.iter().position(|e| e.block == block) {
+            return index;
+        }
+        let mut bytes = self.core.buffers.take();
+        self.core.image.read_block(block, &mut bytes);
+        self.edited.push(Edited { block, bytes, ranges: Ranges::default() });
+        self.edited.len() - 1
+    }
+
     /// A block to change; the caller says which bytes it is going to change.
     pub fn edit(&mut self, block: u32, from: usize, to: usize) -> &mut Block {
-        debug_assert!(from <= to && to <= BLOCK_SIZE);
-        let index = match self.edited.iter().position(|e| e.block == block) {
-            Some(index) => index,
-            None => {
-                let mut bytes = self.core.buffers.take();
-                self.core.image.read_block(block, &mut bytes);
-                self.edited.push(Edited { block, bytes, ranges: Vec::new() });
-                self.edited.len() - 1
-            }
-        };
+        let index = self.index_of(block);
         let edited = &mut self.edited[index];
-        match edited.ranges.iter_mut().find(|r| from <= r.1 + 16 && to + 16 >= r.0) {
-            Some(range) => *range = (range.0.min(from), range.1.max(to)),
-            None => edited.ranges.push((from, to)),
-        }
+        edited.ranges.add(from, to);
         &mut edited.bytes
     }
 
@@ -106,8 +138,8 @@ impl<'a, S: Store> Txn<'a, S> {
         let mut bytes = self.core.buffers.take();
         init_header(&mut bytes, kind, block, owner);
         self.edited.retain(|e| e.block != block);
-        self.edited.push(Edited { block, bytes, ranges: vec![(0, BLOCK_SIZE)] });
-        &mut self.edited.last_mut().expect("pushed").bytes
+        self.edited.push(Edited { block, bytes, ranges: Ranges::default() });
+        self.edit(block, 0, BLOCK_SIZE)
     }
 
     /// Remembers blocks that were reserved for this transaction.
@@ -131,8 +163,8 @@ impl<'a, S: Store> Txn<'a, S> {
         let image = &self.core.image;
         let store = image.store();
         store.fetch_add(rt::GATE_SEQ, 1);
-        for edited in &self.edited {
-            for &(from, to) in &edited.ranges {
+        for edited in self.edited.iter().filter(|e| e.ranges.count > 0) {
+            for (from, to) in edited.ranges.iter() {
                 image.write(edited.block, from, &edited.bytes[from..to]);
             }
             image.mark_dirty(edited.block, true);

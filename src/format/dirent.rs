@@ -60,6 +60,18 @@ pub struct Dirent<'a> {
     pub name: &'a [u8],
 }
 
+impl Dirent<'_> {
+    /// Accepts only a name that can stand in a directory. Comparing with a name that is known to be
+    /// allowed needs no such check, which is why reading the records does not make it.
+    pub fn check(&self, directory: u32, block: u32) -> Result<(), Corrupt> {
+        if name_allowed(self.name) {
+            return Ok(());
+        }
+        let at = u16::try_from(self.at).unwrap_or(u16::MAX);
+        Err(Corrupt::Dirent { inode: directory, block, at })
+    }
+}
+
 /// Walks the records of a leaf that was copied out; stops at the first malformed one.
 pub struct Records<'a> {
     leaf: &'a [u8],
@@ -109,7 +121,7 @@ fn parse(leaf: &[u8], at: usize) -> Option<Dirent<'_>> {
     }
     let name = leaf.get(at + FIXED..at + FIXED + name_len)?;
     let kind = FileKind::from_dirent(fixed[15])?;
-    name_allowed(name).then_some(Dirent { at, len, hash, inode, kind, name })
+    Some(Dirent { at, len, hash, inode, kind, name })
 }
 
 /// Writes a record of `len` bytes at `at`.

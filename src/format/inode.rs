@@ -52,35 +52,45 @@ pub enum FileKind {
     Block,
 }
 
-const KINDS: [(FileKind, u32, u8); 7] = [
-    (FileKind::Fifo, 0o010_000, 1),
-    (FileKind::Character, 0o020_000, 2),
-    (FileKind::Directory, 0o040_000, 4),
-    (FileKind::Block, 0o060_000, 6),
-    (FileKind::Regular, 0o100_000, 8),
-    (FileKind::Symlink, 0o120_000, 10),
-    (FileKind::Socket, 0o140_000, 12),
-];
-
 impl FileKind {
     /// The kind in the upper bits of a mode.
     pub fn from_mode(mode: u32) -> Option<Self> {
-        KINDS.iter().find(|k| k.1 == mode & 0o170_000).map(|k| k.0)
+        match u8::try_from(mode >> 12) {
+            Ok(number) => Self::from_dirent(number & 0o17),
+            Err(_) => None,
+        }
     }
 
     /// The kind's bits of a mode (`S_IFREG` ...).
     pub fn mode_bits(self) -> u32 {
-        KINDS.iter().find(|k| k.0 == self).map_or(0, |k| k.1)
+        u32::from(self.dirent()) << 12
     }
 
     /// The kind in a directory record (`DT_REG` ...).
     pub fn from_dirent(number: u8) -> Option<Self> {
-        KINDS.iter().find(|k| k.2 == number).map(|k| k.0)
+        Some(match number {
+            1 => Self::Fifo,
+            2 => Self::Character,
+            4 => Self::Directory,
+            6 => Self::Block,
+            8 => Self::Regular,
+            10 => Self::Symlink,
+            12 => Self::Socket,
+            _ => return None,
+        })
     }
 
     /// The number in a directory record (`DT_REG` ...).
     pub fn dirent(self) -> u8 {
-        KINDS.iter().find(|k| k.0 == self).map_or(0, |k| k.2)
+        match self {
+            Self::Fifo => 1,
+            Self::Character => 2,
+            Self::Directory => 4,
+            Self::Block => 6,
+            Self::Regular => 8,
+            Self::Symlink => 10,
+            Self::Socket => 12,
+        }
     }
 }
 

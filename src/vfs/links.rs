@@ -29,7 +29,7 @@ impl<S: Store> Volume<S> {
             if inode.kind == FileKind::Directory {
                 return Err(Errno::EPERM.into());
             }
-            if txn.dir(&parent).lookup(name)?.is_some() {
+            if txn.dir_lookup(&parent, name)?.is_some() {
                 return Err(Errno::EEXIST.into());
             }
             let links = inode.raw.nlink.get();

@@ -181,7 +181,7 @@ impl<S: Store> Volume<S> {
         check_name(name)?;
         self.mutate(|txn| {
             let mut parent = directory(txn, dir)?;
-            if txn.dir(&parent).lookup(name)?.is_some() {
+            if txn.dir_lookup(&parent, name)?.is_some() {
                 return Err(Errno::EEXIST.into());
             }
             let (number, mut raw) = txn.allocate_inode()?;
@@ -215,7 +215,7 @@ impl<S: Store> Volume<S> {
         let now = self.now();
         self.mutate(|txn| {
             let mut parent = directory(txn, dir)?;
-            let entry = txn.dir(&parent).lookup(name)?.ok_or(Errno::ENOENT)?;
+            let entry = txn.dir_lookup(&parent, name)?.ok_or(Errno::ENOENT)?;
             if entry.kind == FileKind::Directory {
                 return Err(Errno::EISDIR.into());
             }
@@ -236,7 +236,7 @@ impl<S: Store> Volume<S> {
         let now = self.now();
         self.mutate(|txn| {
             let mut parent = directory(txn, dir)?;
-            let entry = txn.dir(&parent).lookup(name)?.ok_or(Errno::ENOENT)?;
+            let entry = txn.dir_lookup(&parent, name)?.ok_or(Errno::ENOENT)?;
             if entry.kind != FileKind::Directory {
                 return Err(Errno::ENOTDIR.into());
             }

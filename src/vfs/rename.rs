@@ -109,9 +109,9 @@ fn rename<S: Store>(
     settle(txn, moved, from.dir, to.dir, now)
 }
 
-fn lookup<S: Store>(txn: &Txn<'_, S>, side: Side<'_>) -> core::Result<Option<DirEntry>> {
+fn lookup<S: Store>(txn: &mut Txn<'_, S>, side: Side<'_>) -> core::Result<Option<DirEntry>> {
     let inode = directory(txn, side.dir)?;
-    txn.dir(&inode).lookup(side.name)
+    txn.dir_lookup(&inode, side.name)
 }
 
 /// `EINVAL` when `dir` is `moved` or lies below it.
