@@ -1,4 +1,8 @@
-//! The block allocator: next fit over the groups' bitmaps.
+//! The block allocator, over the groups' bitmaps.
+//!
+//! A file that grows goes on where it ends. Otherwise a few blocks are taken as low as possible, so that
+//! memory and image stay as small as what is in them; a long run is looked for where the last one
+//! ended, so that it is not made of the gaps between small files.
 //!
 //! A block is free when its bit is clear in the volume's bitmap, in `quarantine` and in `reserved`.
 //! Allocation reserves; the transaction's commit sets the bitmap's bit and drops the reservation.
@@ -11,6 +15,8 @@ use crate::format::{BLOCK_SIZE, BlockKind, HEADER_SIZE_BYTES};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Bitmap};
 
+/// A run of this many blocks is a long one.
+const LONG_RUN: u32 = 16;
 /// Bitmap bytes looked at in one go: 4,096 blocks.
 const WINDOW_BYTES: usize = 512;
 
@@ -22,10 +28,11 @@ impl<S: Store> Txn<'_, S> {
         let core = self.core();
         let image = &core.image;
         let geometry = image.geometry();
+        let low = goal == 0 && want < LONG_RUN;
         let start = match geometry.place(goal) {
             Some(place) => place,
             None => {
-                let hint = image.store().load(rt::BLOCK_HINT);
+                let hint = image.store().load(if low { rt::FIRST_FREE } else { rt::RUN_HINT });
                 geometry.place(hint).or_else(|| geometry.place(2)).ok_or(Errno::EIO)?
             }
         };
@@ -44,7 +51,11 @@ impl<S: Store> Txn<'_, S> {
                 let store = image.store();
                 bits::set(store, map_word(image, Bitmap::Reserved), run.block, run.count);
                 store.fetch_add(rt::FREE_BLOCKS, run.count.wrapping_neg());
-                store.store(rt::BLOCK_HINT, run.block + run.count);
+                if low {
+                    store.store(rt::FIRST_FREE, run.block + run.count);
+                } else if goal == 0 {
+                    store.store(rt::RUN_HINT, run.block + run.count);
+                }
                 self.add_allocated(run);
                 return Ok(run);
             }

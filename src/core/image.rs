@@ -172,6 +172,13 @@ impl<S: Store> Image<S> {
         }
     }
 
+    /// Notes that `block` and perhaps later ones have become free; under the gate.
+    pub fn note_free(&self, block: u32) {
+        if block < self.store.load(rt::FIRST_FREE) {
+            self.store.store(rt::FIRST_FREE, block);
+        }
+    }
+
     /// The numbers of the blocks whose bit is set, ascending.
     pub fn bits(&self, map: Bitmap) -> Vec<u32> {
         let mut found = Vec::new();

@@ -101,7 +101,8 @@ fn finish<S: Store>(core: &Core<S>, used_inodes: u32) {
     store.store(rt::FREE_BLOCKS, count_free(core));
     store.store(rt::USED_INODES, used_inodes);
     store.store(rt::INODE_HINT, 0);
-    store.store(rt::BLOCK_HINT, FIRST_BITMAP);
+    store.store(rt::RUN_HINT, FIRST_BITMAP);
+    store.store(rt::FIRST_FREE, FIRST_BITMAP);
     store.store(rt::READ_ONLY, u32::from(core.superblock.read_only));
 }
 

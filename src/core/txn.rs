@@ -186,6 +186,7 @@ impl<'a, S: Store> Txn<'a, S> {
                 store.fetch_add(rt::QUARANTINE_COUNT, run.count);
             } else {
                 store.fetch_add(rt::FREE_BLOCKS, run.count);
+                image.note_free(run.block);
             }
         }
         store.fetch_add(rt::USED_INODES, self.used_inodes.cast_unsigned());
@@ -204,6 +205,7 @@ impl<S: Store> Drop for Txn<'_, S> {
             forget_dirty(image, run);
             bits::clear(store, map_word(image, Bitmap::Reserved), run.block, run.count);
             store.fetch_add(rt::FREE_BLOCKS, run.count);
+            image.note_free(run.block);
         }
         for &word in &self.stripes {
             store.fetch_add(word, 1);

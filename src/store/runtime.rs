@@ -54,14 +54,16 @@ pub const FREE_BLOCKS: u64 = 132;
 pub const USED_INODES: u64 = 136;
 /// Word: inode-file block at which the search for a free inode starts.
 pub const INODE_HINT: u64 = 140;
-/// Word: block at which the search for a free block starts.
-pub const BLOCK_HINT: u64 = 144;
+/// Word: block at which the search for a long run of free blocks starts.
+pub const RUN_HINT: u64 = 144;
 /// Word: number of dirty blocks.
 pub const DIRTY_COUNT: u64 = 148;
 /// Word: number of dirty metadata blocks; admission control looks at it.
 pub const DIRTY_META_COUNT: u64 = 152;
 /// Word: number of quarantined blocks.
 pub const QUARANTINE_COUNT: u64 = 156;
+/// Word: no block before this one is free; the search for a few blocks starts here.
+pub const FIRST_FREE: u64 = 160;
 
 /// Word: the keeper's bell; anyone who wants a commit adds 1 and notifies.
 pub const KEEPER_BELL: u64 = 192;
