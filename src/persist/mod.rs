@@ -1,8 +1,15 @@
-//! Persistence.
-use crate::{core::Image, errno::Errno, store::Store};
-/// placeholder
+//! Persistence: one keeper per volume takes consistent cuts of the store to two durable files.
+
+mod device;
+mod wait;
+
+#[cfg(all(unix, not(target_family = "wasm")))]
+pub use device::FileDevice;
+pub use device::{Device, DeviceError, MemDevice};
+pub use wait::{
+    KEEPER_SILENT_MS, reached, request_commit, ring, stop_keeper, wait_committed, wait_durable,
+};
+
+/// Mutations wait at the gate while more metadata blocks than this are dirty, because all of them must
+/// fit one record.
 pub const ADMISSION_META_BLOCKS: u32 = 1536;
-/// placeholder
-pub fn wait_committed<S: Store>(_: &Image<S>, _: u32) -> Result<(), Errno> {
-    Ok(())
-}

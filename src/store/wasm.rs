@@ -50,6 +50,11 @@ impl WasmStore {
         Self { base: block.expose_provenance(), size_bytes: size_bytes as u64 }
     }
 
+    /// Address of the block; null for the outside store.
+    pub fn own_base(&self) -> *mut u8 {
+        std::ptr::with_exposed_provenance_mut(self.base)
+    }
+
     /// Whether this is the outside store.
     pub fn is_outside(&self) -> bool {
         self.base == 0

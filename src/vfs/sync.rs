@@ -2,6 +2,7 @@
 
 use super::Volume;
 use super::types::Ino;
+use crate::core::Image;
 use crate::errno::Errno;
 use crate::persist;
 use crate::store::Store;
@@ -28,14 +29,24 @@ impl<S: Store> Volume<S> {
         self.commit_and_wait()
     }
 
+    /// Waits for a commit of everything changed so far, as the volume's durability says.
     pub(super) fn commit_and_wait(&self) -> Result<(), Errno> {
+        self.wait_for_commit(persist::wait_committed)
+    }
+
+    /// Waits until everything changed so far is durable, which sets quarantined blocks free.
+    pub(super) fn free_quarantine(&self) -> Result<(), Errno> {
+        self.wait_for_commit(persist::wait_durable)
+    }
+
+    fn wait_for_commit(&self, wait: fn(&Image<S>, u32) -> Result<(), Errno>) -> Result<(), Errno> {
         let image = &self.core.image;
         if image.durability() == Durability::Memory {
             return Ok(());
         }
         let change = image.store().load(rt::CHANGE);
         match &self.committer {
-            Committer::Keeper => persist::wait_committed(image, change),
+            Committer::Keeper => wait(image, change),
             Committer::Inline(commit) => commit(change),
         }
     }

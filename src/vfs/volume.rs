@@ -164,7 +164,7 @@ impl<S: Store> Volume<S> {
                 {
                     drop(txn);
                     drop(gate);
-                    self.commit_and_wait()?;
+                    self.free_quarantine()?;
                 }
                 Err(error) => return Err(error.errno()),
             }

@@ -1,0 +1,23 @@
+;; The store's words where an engine allows one memory per module only: the copies are JavaScript's.
+;; Every export has the signature of the import sabfs_store_NAME that it stands in for.
+(module
+  (import "e" "store" (memory 1 65536 shared))
+  (func (export "load32") (param $at i32) (result i32)
+    (i32.atomic.load (local.get $at)))
+  (func (export "store32") (param $at i32) (param $value i32)
+    (i32.atomic.store (local.get $at) (local.get $value)))
+  (func (export "cas32") (param $at i32) (param $expected i32) (param $new i32) (result i32)
+    (i32.atomic.rmw.cmpxchg (local.get $at) (local.get $expected) (local.get $new)))
+  (func (export "add32") (param $at i32) (param $value i32) (result i32)
+    (i32.atomic.rmw.add (local.get $at) (local.get $value)))
+  (func (export "or32") (param $at i32) (param $value i32) (result i32)
+    (i32.atomic.rmw.or (local.get $at) (local.get $value)))
+  (func (export "and32") (param $at i32) (param $value i32) (result i32)
+    (i32.atomic.rmw.and (local.get $at) (local.get $value)))
+  (func (export "zero") (param $at i32) (param $count i32)
+    (memory.fill (local.get $at) (i32.const 0) (local.get $count)))
+  (func (export "wait32") (param $at i32) (param $expected i32) (param $timeout_ms i32) (result i32)
+    (memory.atomic.wait32 (local.get $at) (local.get $expected)
+      (i64.mul (i64.extend_i32_u (local.get $timeout_ms)) (i64.const 1000000))))
+  (func (export "notify") (param $at i32) (param $count i32) (result i32)
+    (memory.atomic.notify (local.get $at) (local.get $count))))

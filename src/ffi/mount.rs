@@ -1,0 +1,202 @@
+//! The volume that this program is attached to, and how it gets there.
+//!
+//! A program has one volume at a time. All threads share one view of it.
+
+use super::client;
+use super::vtable::{Options, sabfs_volume};
+use crate::core::Image;
+use crate::errno::Errno;
+use crate::store::runtime::{self as rt, Durability, KeeperState, VolumeState};
+use crate::store::{Store, WasmStore};
+use crate::vfs::Volume;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+/// A volume as this program sees it. Never freed: objects of WasmFS may outlive the mount.
+pub(super) struct Mounted {
+    pub(super) volume: Volume<WasmStore>,
+    client: u32,
+    /// Set when the program has let go of the volume. From then on the store is not touched.
+    closed: AtomicBool,
+}
+
+impl Mounted {
+    /// The volume, unless the program has let go of it.
+    pub(super) fn open(&self) -> Result<&Volume<WasmStore>, Errno> {
+        if self.closed.load(Ordering::Relaxed) { Err(Errno::ENODEV) } else { Ok(&self.volume) }
+    }
+}
+
+static CURRENT: AtomicPtr<Mounted> = AtomicPtr::new(std::ptr::null_mut());
+
+/// How long a sleep lasts before a waiter looks around.
+const SLICE_MS: u32 = 50;
+/// How long a keeper that loads a volume may show no progress.
+const LIMIT_MS: u32 = 60_000;
+
+unsafe extern "C" {
+    fn emscripten_date_now() -> f64;
+    fn getentropy(buffer: *mut u8, count: usize) -> i32;
+    /// JavaScript: starts what has to be started for a mount. Gives 0 when the volume is there, 1
+    /// when its keeper is on the way, or a negative errno. Runs on the program's main thread.
+    fn sabfs_js_open(options: *const Options) -> i32;
+    /// JavaScript: size in bytes of the outside store, 0 when there is none.
+    fn sabfs_js_store_size() -> f64;
+}
+
+fn now_ns() -> i64 {
+    // SAFETY: takes and gives a number.
+    (unsafe { emscripten_date_now() } * 1e6) as i64
+}
+
+fn random() -> Result<[u8; 32], Errno> {
+    let mut bytes = [0; 32];
+    // SAFETY: the pointer and the length are those of an array.
+    if unsafe { getentropy(bytes.as_mut_ptr(), bytes.len()) } == 0 { Ok(bytes) } else { Err(Errno::EIO) }
+}
+
+fn outside() -> Result<WasmStore, Errno> {
+    // SAFETY: gives a number.
+    match unsafe { sabfs_js_store_size() } {
+        size if size > 0.0 => Ok(WasmStore::outside(size as u64)),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
+}
+
+pub(super) fn status(result: Result<(), Errno>) -> i32 {
+    match result {
+        Ok(()) => 0,
+        Err(errno) => -errno.wasi(),
+    }
+}
+
+/// Makes a volume this program's.
+fn take(
+    store: WasmStore,
+    open: impl FnOnce(u32) -> Result<Volume<WasmStore>, Errno>,
+) -> Result<(), Errno> {
+    let client = client::claim(&store)?;
+    let volume = open(client).inspect_err(|_| client::release(&store, client))?;
+    let mounted = Box::into_raw(Box::new(Mounted { volume, client, closed: AtomicBool::new(false) }));
+    let null = std::ptr::null_mut();
+    if CURRENT.compare_exchange(null, mounted, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        // Another thread was faster, with the same volume: one view is enough.
+        client::release(&store, client);
+        // SAFETY: it was made by `Box::into_raw` above and nobody else has seen it.
+        drop(unsafe { Box::from_raw(mounted) });
+    }
+    Ok(())
+}
+
+/// Makes an empty volume that is not persisted.
+fn format(store: WasmStore) -> Result<(), Errno> {
+    Image::prepare(&store, now_ns() as u32, Durability::Memory)?;
+    let random = random()?;
+    take(store, |client| Volume::format(store, client, now_ns, random))
+}
+
+fn attach(store: WasmStore) -> Result<(), Errno> {
+    take(store, |client| Volume::attach(store, client, now_ns))
+}
+
+/// Waits until the outside store's keeper serves the volume.
+fn wait_for_keeper(store: &WasmStore) -> Result<(), Errno> {
+    let (mut waited_ms, mut beat) = (0, 0);
+    loop {
+        let keeper = store.load(rt::KEEPER_STATE);
+        if keeper == KeeperState::Failed as u32 {
+            let number = store.load(rt::FAILURE).cast_signed();
+            return Err(Errno::from_linux(number).unwrap_or(Errno::EIO));
+        }
+        if keeper == KeeperState::Up as u32 && store.load(rt::STATE) == VolumeState::Ready as u32 {
+            return Ok(());
+        }
+        if waited_ms >= LIMIT_MS {
+            return Err(Errno::ETIMEDOUT);
+        }
+        store.wait(rt::KEEPER_STATE, keeper, SLICE_MS);
+        let now = store.load(rt::KEEPER_BEAT);
+        waited_ms = if now == beat { waited_ms + SLICE_MS } else { 0 };
+        beat = now;
+    }
+}
+
+/// JavaScript: the outside store holds a mounted volume: attach to it.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_attach() -> i32 {
+    status(outside().and_then(attach))
+}
+
+/// JavaScript: makes a volume that is not persisted in the outside store.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_format() -> i32 {
+    status(outside().and_then(format))
+}
+
+/// JavaScript: makes a volume in this program's own memory.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_format_own(capacity_bytes: f64) -> i32 {
+    status(own_store(capacity_bytes).and_then(|store| {
+        format(store).inspect_err(|_| free_own(store))?;
+        OWN.store(store.own_base(), Ordering::Relaxed);
+        Ok(())
+    }))
+}
+
+/// JavaScript: address of the store in this program's memory, 0 when it is outside.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_own_base() -> *mut u8 {
+    OWN.load(Ordering::Relaxed)
+}
+
+static OWN: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+
+fn own_layout(store: &WasmStore) -> std::alloc::Layout {
+    std::alloc::Layout::from_size_align(store.size_bytes() as usize, 8).expect("it was allocated so")
+}
+
+fn own_store(capacity_bytes: f64) -> Result<WasmStore, Errno> {
+    let blocks = (capacity_bytes / crate::format::BLOCK_SIZE as f64) as u32;
+    let size = usize::try_from(rt::store_size_bytes(blocks)).map_err(|_| Errno::ENOMEM)?;
+    let layout = std::alloc::Layout::from_size_align(size, 8).map_err(|_| Errno::ENOMEM)?;
+    // SAFETY: the layout is not empty, as every store has a runtime region.
+    let block = unsafe { std::alloc::alloc_zeroed(layout) };
+    if block.is_null() {
+        return Err(Errno::ENOMEM);
+    }
+    // SAFETY: the block is new, of this size and aligned.
+    Ok(unsafe { WasmStore::own(block, size) })
+}
+
+fn free_own(store: WasmStore) {
+    // SAFETY: made by `own_store`, and no volume was made in it.
+    unsafe { std::alloc::dealloc(store.own_base(), own_layout(&store)) }
+}
+
+/// The volume that this program has attached to, null while there is none.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_volume_current() -> *const sabfs_volume {
+    CURRENT.load(Ordering::SeqCst).cast_const().cast()
+}
+
+/// Sees to it that a volume is attached; waits for its keeper.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_volume_open(options: *const Options) -> i32 {
+    // SAFETY: the pointer is handed through.
+    match unsafe { sabfs_js_open(options) } {
+        1 => status(outside().and_then(|store| {
+            wait_for_keeper(&store)?;
+            attach(store)
+        })),
+        status => status,
+    }
+}
+
+/// JavaScript: lets go of the volume. Every later operation on it gives `ENODEV`.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_detach() {
+    let mounted = CURRENT.swap(std::ptr::null_mut(), Ordering::SeqCst);
+    // SAFETY: volumes are never freed once they were put there.
+    let Some(mounted) = (unsafe { mounted.as_ref() }) else { return };
+    mounted.closed.store(true, Ordering::SeqCst);
+    client::release(mounted.volume.image().store(), mounted.client);
+}

@@ -1,0 +1,201 @@
+//! The client's side of a commit: asking the keeper for one and waiting for it.
+//!
+//! The protocol is words of the runtime region. A client raises `WANTED` to the change count it wants
+//! committed, adds 1 to `KEEPER_BELL` and sleeps on `DURABLE` (`WRITTEN` in relaxed mode). The keeper
+//! publishes what it reached in those words, or what went wrong in `FAILURE`.
+//!
+//! Invariants
+//! - Change counts wrap: they are compared by [`reached`], never by `>=`.
+//! - Every sleep is bounded. A keeper whose beat stands still for [`KEEPER_SILENT_MS`] is taken for
+//!   dead, because a worker may be killed at any instruction.
+//! - `FAILURE` tells of the last attempt. Who asks for a new attempt clears it first, so that nobody
+//!   is told of an error that has been overcome; whoever still waited for the last attempt then waits
+//!   for the new one, which covers its changes too.
+
+use crate::core::Image;
+use crate::errno::Errno;
+use crate::store::runtime::{self as rt, Durability, KeeperState, VolumeState};
+use crate::store::{Store, Wait};
+
+/// How long one sleep lasts before the waiter looks whether the keeper lives.
+const SLICE_MS: u32 = 50;
+/// How long the keeper's beat may stand still. A single device call may well take seconds.
+pub const KEEPER_SILENT_MS: u32 = 30_000;
+
+/// Whether the change count `seen` has come as far as `change`.
+pub fn reached(seen: u32, change: u32) -> bool {
+    seen.wrapping_sub(change).cast_signed() >= 0
+}
+
+/// Asks the keeper to commit everything up to `change`; does not wait.
+pub fn request_commit<S: Store>(image: &Image<S>, change: u32) {
+    let store = image.store();
+    let mut wanted = store.load(rt::WANTED);
+    while !reached(wanted, change) {
+        let seen = store.compare_exchange(rt::WANTED, wanted, change);
+        if seen == wanted {
+            break;
+        }
+        wanted = seen;
+    }
+    let number = store.load(rt::FAILURE);
+    // A failed volume keeps its reason; only the keeper's own complaint is answered by a new attempt.
+    if number != 0 && store.load(rt::STATE) != VolumeState::Failed as u32 {
+        store.compare_exchange(rt::FAILURE, number, 0);
+    }
+    ring(store);
+}
+
+/// Wakes the keeper.
+pub fn ring<S: Store + ?Sized>(store: &S) {
+    store.fetch_add(rt::KEEPER_BELL, 1);
+    store.notify(rt::KEEPER_BELL, 1);
+}
+
+/// Waits until everything up to `change` is committed, as the store's durability says: what `fsync`
+/// does.
+///
+/// `EIO`, `ENOSPC` or `EDQUOT` when the device refused (the changes stay in the store and the keeper
+/// goes on trying), `EIO` when no keeper serves the store, `ETIMEDOUT` when the keeper is silent.
+pub fn wait_committed<S: Store>(image: &Image<S>, change: u32) -> Result<(), Errno> {
+    match image.durability() {
+        Durability::Memory => Ok(()),
+        Durability::Relaxed => wait_for(image, rt::WRITTEN, change, KEEPER_SILENT_MS),
+        Durability::Strict => wait_for(image, rt::DURABLE, change, KEEPER_SILENT_MS),
+    }
+}
+
+/// Waits until everything up to `change` is durable, whatever the durability mode; quarantined blocks
+/// that `change` covers are free by then.
+pub fn wait_durable<S: Store>(image: &Image<S>, change: u32) -> Result<(), Errno> {
+    match image.durability() {
+        Durability::Memory => Ok(()),
+        _ => wait_for(image, rt::DURABLE, change, KEEPER_SILENT_MS),
+    }
+}
+
+/// Asks the keeper to commit everything and stop, and waits until it has closed its files.
+pub fn stop_keeper<S: Store>(image: &Image<S>) -> Result<(), Errno> {
+    let store = image.store();
+    store.store(rt::KEEPER_STOP, 1);
+    ring(store);
+    let mut patience = Patience::new(store, KEEPER_SILENT_MS);
+    loop {
+        let state = store.load(rt::KEEPER_STATE);
+        if state == KeeperState::Failed as u32 {
+            return Err(failure(store));
+        }
+        if state != KeeperState::Up as u32 {
+            return Ok(());
+        }
+        if store.wait(rt::KEEPER_STATE, state, SLICE_MS) == Wait::TimedOut {
+            patience.spend(store)?;
+        }
+    }
+}
+
+fn wait_for<S: Store>(image: &Image<S>, word: u64, change: u32, silent_ms: u32) -> Result<(), Errno> {
+    let store = image.store();
+    if reached(store.load(word), change) {
+        return Ok(());
+    }
+    request_commit(image, change);
+    let mut patience = Patience::new(store, silent_ms);
+    loop {
+        let seen = store.load(word);
+        if reached(seen, change) {
+            return Ok(());
+        }
+        if store.load(rt::FAILURE) != 0 || store.load(rt::KEEPER_STATE) != KeeperState::Up as u32 {
+            // The keeper publishes before it complains or stops: look once more.
+            return if reached(store.load(word), change) { Ok(()) } else { Err(failure(store)) };
+        }
+        if store.wait(word, seen, SLICE_MS) == Wait::TimedOut {
+            patience.spend(store)?;
+        }
+    }
+}
+
+/// The errno in `FAILURE`; `EIO` when there is none.
+fn failure<S: Store + ?Sized>(store: &S) -> Errno {
+    Errno::from_linux(store.load(rt::FAILURE).cast_signed()).unwrap_or(Errno::EIO)
+}
+
+/// How long the keeper has been silent, told by sleeps, since there is no clock everywhere.
+struct Patience {
+    beat: u32,
+    silent_ms: u32,
+    limit_ms: u32,
+}
+
+impl Patience {
+    fn new<S: Store + ?Sized>(store: &S, limit_ms: u32) -> Self {
+        Self { beat: store.load(rt::KEEPER_BEAT), silent_ms: 0, limit_ms }
+    }
+
+    /// Accounts for a sleep that nothing ended.
+    fn spend<S: Store + ?Sized>(&mut self, store: &S) -> Result<(), Errno> {
+        let beat = store.load(rt::KEEPER_BEAT);
+        if beat != self.beat {
+            self.beat = beat;
+            self.silent_ms = 0;
+            return Ok(());
+        }
+        self.silent_ms = self.silent_ms.saturating_add(SLICE_MS);
+        if self.silent_ms >= self.limit_ms { Err(Errno::ETIMEDOUT) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::HeapStore;
+    use std::sync::Arc;
+
+    fn image(durability: Durability) -> Image<Arc<HeapStore>> {
+        let store = Arc::new(HeapStore::new(rt::store_size_bytes(64)));
+        Image::prepare(&store, 1, durability).unwrap();
+        Image::attach(store, 1).unwrap()
+    }
+
+    #[test]
+    fn counts_wrap() {
+        assert!(reached(5, 5) && reached(6, 5) && !reached(4, 5));
+        assert!(reached(2, u32::MAX) && !reached(u32::MAX, 2));
+        let image = image(Durability::Strict);
+        image.store().store(rt::WANTED, u32::MAX - 1);
+        request_commit(&image, 3);
+        assert_eq!(image.store().load(rt::WANTED), 3);
+        request_commit(&image, u32::MAX);
+        assert_eq!(image.store().load(rt::WANTED), 3);
+        assert_eq!(image.store().load(rt::KEEPER_BELL), 2);
+    }
+
+    #[test]
+    fn each_mode_waits_for_its_word() {
+        assert_eq!(wait_committed(&image(Durability::Memory), 9), Ok(()));
+        let relaxed = image(Durability::Relaxed);
+        relaxed.store().store(rt::WRITTEN, 9);
+        assert_eq!(wait_committed(&relaxed, 9), Ok(()));
+        assert_eq!(wait_durable(&relaxed, 9), Err(Errno::EIO));
+    }
+
+    #[test]
+    fn tells_what_is_wrong() {
+        let image = image(Durability::Strict);
+        assert_eq!(wait_committed(&image, 1), Err(Errno::EIO), "no keeper");
+        image.store().store(rt::KEEPER_STATE, KeeperState::Up as u32);
+        assert_eq!(wait_for(&image, rt::DURABLE, 1, 100), Err(Errno::ETIMEDOUT));
+        // An old complaint is not repeated, a new one is reported.
+        image.store().store(rt::FAILURE, Errno::EDQUOT.linux().cast_unsigned());
+        let other = Image::attach(image.store().clone(), 2).unwrap();
+        let keeper = std::thread::spawn(move || {
+            while other.store().load(rt::FAILURE) != 0 {
+                std::thread::yield_now();
+            }
+            other.store().store(rt::FAILURE, Errno::ENOSPC.linux().cast_unsigned());
+        });
+        assert_eq!(wait_committed(&image, 1), Err(Errno::ENOSPC));
+        keeper.join().unwrap();
+    }
+}
