@@ -16,7 +16,7 @@ use crate::format::{
 };
 use crate::store::Store;
 use crate::store::runtime as rt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Blocks that the table grows by when it is full.
@@ -100,6 +100,7 @@ impl<S: Store> Core<S> {
         for _ in 0..1_000_000 {
             let before = store.load(word);
             let found = self.find_part(&self.image, part);
+            fence(Ordering::SeqCst);
             if before.is_multiple_of(2) && store.load(word) == before {
                 let block = found?;
                 self.inode_map.put(part, block);

@@ -17,6 +17,7 @@ use super::{Blocks, Core, bits};
 use crate::format::{BLOCK_SIZE, Block, BlockKind, Geometry, HEADER_SIZE_BYTES, init_header};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Bitmap, Durability};
+use std::sync::atomic::{Ordering, fence};
 
 /// A run of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,8 @@ impl<'a, S: Store> Txn<'a, S> {
         let word = stripe_seq(ino);
         if !self.stripes.contains(&word) {
             self.core.image.store().fetch_add(word, 1);
+            // The plain writes that follow must not be seen before the word is odd.
+            fence(Ordering::SeqCst);
             self.stripes.push(word);
         }
     }

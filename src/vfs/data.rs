@@ -12,6 +12,7 @@ use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, Extent, FILE_SIZE_MAX, FileKind, Inode};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability};
+use std::sync::atomic::{Ordering, fence};
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
 /// Bytes read or written in one go: bounds how long the gate is held and what a disturbed reader
@@ -140,6 +141,8 @@ impl<S: Store> Volume<S> {
         let store = image.store();
         let stripe = stripe_seq(ino);
         store.fetch_add(stripe, 1);
+        // The plain writes that follow must not be seen before the word is odd.
+        fence(Ordering::SeqCst);
         store.write(image.block_offset(block) + within, bytes);
         mark_data(core, block, blocks);
         if end > size {

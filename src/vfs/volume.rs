@@ -10,6 +10,7 @@ use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability, VolumeState};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::atomic::{Ordering, fence};
 
 /// Gives the time in nanoseconds since 1970.
 pub type Clock = fn() -> i64;
@@ -133,6 +134,8 @@ impl<S: Store> Volume<S> {
                 continue;
             }
             let result = read(&self.core);
+            // The reads above are plain: they must not be done after the word is looked at again.
+            fence(Ordering::SeqCst);
             if store.load(word) == before {
                 return result.map_err(Error::errno);
             }
