@@ -189,7 +189,7 @@ fn find(
 
 /// Adds an extent over a hole. The caller puts the inode back; node blocks are counted in it.
 pub fn insert<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, extent: Extent) -> Result<()> {
-    let mut root = Node::of_root(&inode.extent_root(), inode.number)?;
+    let mut root = Node::of_root(inode.extent_root(), inode.number)?;
     if root.full() && !merges(&root, extent) {
         // The root's records move into a node of their own, and the root gets one entry for it.
         if root.level >= LEVELS_MAX {
@@ -305,7 +305,7 @@ fn add_blocks(inode: &mut Inode, delta: i64) {
 /// The caller puts the inode back. Cutting into the middle of an extent may need a new record, so
 /// only a cut that reaches the file's end is sure not to need space.
 pub fn remove<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, from: u32, to: u32) -> Result<()> {
-    let mut root = Node::of_root(&inode.extent_root(), inode.number)?;
+    let mut root = Node::of_root(inode.extent_root(), inode.number)?;
     let mut rest = None;
     remove_below(txn, inode, &mut root, from, to, &mut rest)?;
     if root.records.is_empty() {
@@ -383,7 +383,7 @@ pub fn walk<B: Blocks>(
     inode: &Inode,
     visit: &mut dyn FnMut(Visit) -> Result<()>,
 ) -> Result<()> {
-    let root = Node::of_root(&inode.extent_root(), inode.number)?;
+    let root = Node::of_root(inode.extent_root(), inode.number)?;
     let mut last_end = 0;
     walk_below(blocks, inode.number, &root, &mut last_end, visit)
 }

@@ -100,7 +100,7 @@ impl<S: Store> Core<S> {
         for _ in 0..1_000_000 {
             let before = store.load(word);
             let found = self.find_part(&self.image, part);
-            fence(Ordering::SeqCst);
+            fence(Ordering::Acquire);
             if before.is_multiple_of(2) && store.load(word) == before {
                 let block = found?;
                 self.inode_map.put(part, block);

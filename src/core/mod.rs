@@ -26,6 +26,7 @@ use crate::format::{Geometry, Superblock};
 use crate::store::Store;
 use buffers::Buffers;
 use inodes::InodeMap;
+use parking_lot::Mutex;
 
 /// Something that blocks can be read from: the image as all see it, or a transaction's view of it.
 pub trait Blocks {
@@ -53,12 +54,19 @@ pub struct Core<S> {
     pub superblock: Superblock,
     inode_map: InodeMap,
     buffers: Buffers,
+    spare_lists: Mutex<Option<txn::Lists>>,
 }
 
 impl<S: Store> Core<S> {
     /// A view of the image, whose superblock has been checked.
     pub fn new(image: Image<S>, superblock: Superblock) -> Self {
         image.set_geometry(superblock.geometry);
-        Self { image, superblock, inode_map: InodeMap::default(), buffers: Buffers::default() }
+        Self {
+            image,
+            superblock,
+            inode_map: InodeMap::default(),
+            buffers: Buffers::default(),
+            spare_lists: Mutex::default(),
+        }
     }
 }

@@ -66,24 +66,25 @@ impl Ranges {
 /// The changes of one operation.
 pub struct Txn<'a, S: Store> {
     core: &'a Core<S>,
+    lists: Lists,
+    used_inodes: i32,
+}
+
+/// A transaction's lists. They are handed from one transaction to the next, so that most of them need
+/// not ask the allocator at all.
+#[derive(Default)]
+pub(super) struct Lists {
     edited: Vec<Edited>,
     allocated: Vec<Run>,
     freed: Vec<Run>,
+    /// Sequence words that are odd because of this transaction.
     stripes: Vec<u64>,
-    used_inodes: i32,
 }
 
 impl<'a, S: Store> Txn<'a, S> {
     /// Starts a transaction. The caller holds the gate.
     pub fn begin(core: &'a Core<S>) -> Self {
-        Self {
-            core,
-            edited: Vec::new(),
-            allocated: Vec::new(),
-            freed: Vec::new(),
-            stripes: Vec::new(),
-            used_inodes: 0,
-        }
+        Self { core, lists: core.spare_lists.lock().take().unwrap_or_default(), used_inodes: 0 }
     }
 
     /// What the transaction works on.
@@ -99,39 +100,39 @@ impl<'a, S: Store> Txn<'a, S> {
     /// Announces that an inode, its tree or its data change.
     pub fn touch(&mut self, ino: u32) {
         let word = stripe_seq(ino);
-        if !self.stripes.contains(&word) {
+        if !self.lists.stripes.contains(&word) {
             self.core.image.store().fetch_add(word, 1);
             // The plain writes that follow must not be seen before the word is odd.
             fence(Ordering::SeqCst);
-            self.stripes.push(word);
+            self.lists.stripes.push(word);
         }
     }
 
     /// Whether this transaction has announced a change of the inode, or of one in its stripe.
     pub fn touches(&self, ino: u32) -> bool {
-        self.stripes.contains(&stripe_seq(ino))
+        self.lists.stripes.contains(&stripe_seq(ino))
     }
 
     /// A block as this transaction sees it.
     pub fn load(&mut self, block: u32) -> &Block {
         let index = self.index_of(block);
-        &self.edited[index].bytes
+        &self.lists.edited[index].bytes
     }
 
     fn index_of(&mut self, block: u32) -> usize {
-        if let Some(index) = self.edited.iter().position(|e| e.block == block) {
+        if let Some(index) = self.lists.edited.iter().position(|e| e.block == block) {
             return index;
         }
         let mut bytes = self.core.buffers.take();
         self.core.image.read_block(block, &mut bytes);
-        self.edited.push(Edited { block, bytes, ranges: Ranges::default() });
-        self.edited.len() - 1
+        self.lists.edited.push(Edited { block, bytes, ranges: Ranges::default() });
+        self.lists.edited.len() - 1
     }
 
     /// A block to change; the caller says which bytes it is going to change.
     pub fn edit(&mut self, block: u32, from: usize, to: usize) -> &mut Block {
         let index = self.index_of(block);
-        let edited = &mut self.edited[index];
+        let edited = &mut self.lists.edited[index];
         edited.ranges.add(from, to);
         &mut edited.bytes
     }
@@ -140,20 +141,20 @@ impl<'a, S: Store> Txn<'a, S> {
     pub fn create_block(&mut self, block: u32, kind: BlockKind, owner: u32) -> &mut Block {
         let mut bytes = self.core.buffers.take();
         init_header(&mut bytes, kind, block, owner);
-        self.edited.retain(|e| e.block != block);
-        self.edited.push(Edited { block, bytes, ranges: Ranges::default() });
+        self.lists.edited.retain(|e| e.block != block);
+        self.lists.edited.push(Edited { block, bytes, ranges: Ranges::default() });
         self.edit(block, 0, BLOCK_SIZE)
     }
 
     /// Remembers blocks that were reserved for this transaction.
     pub(super) fn add_allocated(&mut self, run: Run) {
-        self.allocated.push(run);
+        self.lists.allocated.push(run);
     }
 
     /// Frees blocks when the transaction commits.
     pub fn free(&mut self, block: u32, count: u32) {
-        self.edited.retain(|e| e.block < block || e.block >= block + count);
-        self.freed.push(Run { block, count });
+        self.lists.edited.retain(|e| e.block < block || e.block >= block + count);
+        self.lists.freed.push(Run { block, count });
     }
 
     /// Changes the number of inodes in use.
@@ -166,7 +167,7 @@ impl<'a, S: Store> Txn<'a, S> {
         let image = &self.core.image;
         let store = image.store();
         store.fetch_add(rt::GATE_SEQ, 1);
-        for edited in self.edited.iter().filter(|e| e.ranges.count > 0) {
+        for edited in self.lists.edited.iter().filter(|e| e.ranges.count > 0) {
             for (from, to) in edited.ranges.iter() {
                 image.write(edited.block, from, &edited.bytes[from..to]);
             }
@@ -174,14 +175,14 @@ impl<'a, S: Store> Txn<'a, S> {
         }
         let persistent = image.durability() != Durability::Memory;
         let geometry = image.geometry();
-        for &run in &std::mem::take(&mut self.allocated) {
+        for run in self.lists.allocated.drain(..) {
             apply_bitmap(image, &geometry, run, true);
             bits::clear(store, map_word(image, Bitmap::Reserved), run.block, run.count);
             if persistent {
                 bits::set(store, map_word(image, Bitmap::Fresh), run.block, run.count);
             }
         }
-        for &run in &std::mem::take(&mut self.freed) {
+        for run in self.lists.freed.drain(..) {
             apply_bitmap(image, &geometry, run, false);
             forget_dirty(image, run);
             if persistent {
@@ -203,25 +204,27 @@ impl<S: Store> Drop for Txn<'_, S> {
     fn drop(&mut self) {
         let image = &self.core.image;
         let store = image.store();
-        for &run in &self.allocated {
+        for run in self.lists.allocated.drain(..) {
             // Data may have been written into them already.
             forget_dirty(image, run);
             bits::clear(store, map_word(image, Bitmap::Reserved), run.block, run.count);
             store.fetch_add(rt::FREE_BLOCKS, run.count);
             image.note_free(run.block);
         }
-        for &word in &self.stripes {
+        for word in self.lists.stripes.drain(..) {
             store.fetch_add(word, 1);
         }
-        for edited in self.edited.drain(..) {
+        for edited in self.lists.edited.drain(..) {
             self.core.buffers.give(edited.bytes);
         }
+        self.lists.freed.clear();
+        *self.core.spare_lists.lock() = Some(std::mem::take(&mut self.lists));
     }
 }
 
 impl<S: Store> Blocks for Txn<'_, S> {
     fn read(&self, block: u32, at: usize, buffer: &mut [u8]) {
-        match self.edited.iter().find(|e| e.block == block) {
+        match self.lists.edited.iter().find(|e| e.block == block) {
             Some(edited) => buffer.copy_from_slice(&edited.bytes[at..at + buffer.len()]),
             None => self.core.image.read(block, at, buffer),
         }

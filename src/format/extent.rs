@@ -52,6 +52,16 @@ const _: () = assert!(size_of::<RawExtent>() == 12);
 const _: () = assert!(size_of::<RawExtentRoot>() == 104);
 const _: () = assert!(EXTENTS_PER_NODE == 338);
 
+impl RawExtentRoot {
+    /// The root of a file without blocks.
+    pub const EMPTY: Self = {
+        let record =
+            RawExtent { file_block: U32::ZERO, block: U32::ZERO, count: U16::ZERO, flags: U16::ZERO };
+        let records = [record; INLINE_EXTENTS];
+        Self { count: U16::ZERO, level: U16::ZERO, unused: U32::ZERO, records }
+    };
+}
+
 /// A checked extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {

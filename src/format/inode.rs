@@ -133,6 +133,8 @@ pub struct RawDirRoot {
     pub parent: U32,
 }
 
+const NO_EXTENTS: RawExtentRoot = RawExtentRoot::EMPTY;
+
 /// A checked inode.
 #[derive(Clone, Copy, Debug)]
 pub struct Inode {
@@ -180,8 +182,8 @@ impl Inode {
     }
 
     /// The extent root of a regular file.
-    pub fn extent_root(&self) -> RawExtentRoot {
-        RawExtentRoot::read_from_bytes(&self.raw.root).unwrap_or_default()
+    pub fn extent_root(&self) -> &RawExtentRoot {
+        RawExtentRoot::ref_from_bytes(&self.raw.root).unwrap_or(&NO_EXTENTS)
     }
 
     /// Replaces the extent root.

@@ -135,7 +135,7 @@ impl<S: Store> Volume<S> {
             }
             let result = read(&self.core);
             // The reads above are plain: they must not be done after the word is looked at again.
-            fence(Ordering::SeqCst);
+            fence(Ordering::Acquire);
             if store.load(word) == before {
                 return result.map_err(Error::errno);
             }
