@@ -7,7 +7,7 @@ namespace sabfs {
 
 using namespace wasmfs;
 
-thread_local int lastError = 0;
+__thread int lastError = 0;
 
 namespace {
 

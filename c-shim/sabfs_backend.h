@@ -156,7 +156,8 @@ private:
 
 // The reason why this thread's last lookup or insertion failed, 0 or a negative errno: WasmFS's
 // interface gives no error there, and the system calls (sabfs_syscalls.cpp) put it back.
-extern thread_local int lastError;
+// (`__thread`, as `thread_local` calls a wrapper at each access from another file.)
+extern __thread int lastError;
 
 inline double toMs(int64_t ns) { return double(ns) / 1e6; }
 

@@ -12,8 +12,8 @@ use super::Blocks;
 use super::error::Result;
 use crate::format::dirent::{self, records};
 use crate::format::{
-    BLOCK_SIZE, Block, BlockKind, Corrupt, DIR_NODE_ENTRIES, FileKind, Geometry, HEADER_SIZE_BYTES,
-    Inode, RawDirEntry, RawDirRoot, check_header,
+    BLOCK_SIZE, Block, BlockKind, Corrupt, DIR_NODE_ENTRIES, Dirent, FileKind, Geometry,
+    HEADER_SIZE_BYTES, Inode, RawDirEntry, RawDirRoot, check_header,
 };
 use zerocopy::FromBytes;
 
@@ -101,6 +101,7 @@ impl<'a, B: Blocks> DirView<'a, B> {
             let record = record?;
             if record.inode != 0 && record.hash >= from {
                 record.check(self.number, block)?;
+                check_cookie(&record, self.number, block)?;
                 found.push(record);
             }
         }
@@ -164,6 +165,15 @@ impl<'a, B: Blocks> DirView<'a, B> {
         }
         Ok(())
     }
+}
+
+/// The hash goes to callers as a cookie, which fits an `off_t`.
+fn check_cookie(record: &Dirent<'_>, inode: u32, block: u32) -> Result<()> {
+    if i64::try_from(record.hash).is_ok() {
+        return Ok(());
+    }
+    let at = u16::try_from(record.at).unwrap_or(u16::MAX);
+    Err(Corrupt::Dirent { inode, block, at }.into())
 }
 
 pub(super) fn check_block(geometry: &Geometry, block: u32, inode: u32) -> Result<()> {

@@ -53,7 +53,7 @@ impl<S: Store> Txn<'_, S> {
             dir.set_dir_root(&root);
             add_blocks(dir, 1);
         }
-        dir.raw.size = (dir.raw.size.get() + 1).into();
+        dir.raw.size = dir.raw.size.get().saturating_add(1).into();
         loop {
             let (mut path, leaf) = self.descend(dir, hash)?;
             if self.leaf_insert(dir.number, leaf, hash, name, entry)? {
@@ -246,7 +246,11 @@ impl<S: Store> Txn<'_, S> {
         let mut entries =
             node_entries(self.load(step.block), step.block, step.level, dir.number)?.to_vec();
         if entries.len() > 1 {
-            entries.remove(step.index);
+            let gone = entries.remove(step.index);
+            // The new first child takes over what lay below the old one's hash, too.
+            if step.index == 0 {
+                entries[0].hash = gone.hash;
+            }
             write_node(self.edit(step.block, 24, BLOCK_SIZE), step.level, &entries);
             self.free(leaf, 1);
             add_blocks(dir, -1);

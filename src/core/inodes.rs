@@ -11,8 +11,8 @@ use super::txn::{Txn, stripe_seq};
 use super::{Blocks, Core, Error, Mapping};
 use crate::errno::Errno;
 use crate::format::{
-    BLOCK_SIZE, Block, BlockKind, Corrupt, Extent, INO_FIRST_FREE, INO_INODE_FILE, INODE_SIZE_BYTES,
-    INODES_PER_BLOCK, Inode, RawInode, check_header,
+    BLOCK_SIZE, Block, BlockKind, Corrupt, Extent, INO_FIRST_FREE, INO_INODE_FILE, INO_ROOT,
+    INODE_SIZE_BYTES, INODES_PER_BLOCK, Inode, RawInode, check_header,
 };
 use crate::store::Store;
 use crate::store::runtime as rt;
@@ -75,6 +75,11 @@ fn parse<B: Blocks>(blocks: &B, ino: u32, slot: InodeSlot) -> Result<Inode> {
     Ok(Inode::check(ino, &raw, &blocks.geometry())?)
 }
 
+/// The table and "no inode" are nobody's to work on, whatever a damaged directory names.
+fn refuse_internal(ino: u32) -> Result<()> {
+    if ino < INO_ROOT { Err(Errno::ENOENT.into()) } else { Ok(()) }
+}
+
 impl<S: Store> Core<S> {
     /// Part of the table to block, through the table's own extents as `blocks` shows them.
     fn find_part<B: Blocks>(&self, blocks: &B, part: u32) -> Result<u32> {
@@ -114,6 +119,7 @@ impl<S: Store> Core<S> {
 
     /// An inode as it is now, for readers without the gate; the caller checks the stripe's sequence.
     pub fn read_inode(&self, ino: u32) -> Result<Inode> {
+        refuse_internal(ino)?;
         parse(&self.image, ino, self.locate(ino)?)
     }
 }
@@ -136,6 +142,7 @@ impl<S: Store> Txn<'_, S> {
 
     /// An inode as this transaction sees it.
     pub fn inode(&self, ino: u32) -> Result<Inode> {
+        refuse_internal(ino)?;
         parse(self, ino, self.locate(ino)?)
     }
 
@@ -161,7 +168,7 @@ impl<S: Store> Txn<'_, S> {
     /// Takes a free inode; its generation is the number of uses so far, everything else is zero.
     pub fn allocate_inode(&mut self) -> Result<(u32, RawInode)> {
         let store = self.image().store();
-        let table = self.inode(INO_INODE_FILE)?;
+        let table = parse(self, INO_INODE_FILE, self.locate(INO_INODE_FILE)?)?;
         let parts = u32::try_from(table.raw.size.get() / BLOCK_SIZE as u64).unwrap_or(u32::MAX);
         let hint = store.load(rt::INODE_HINT);
         let mut part = if hint < parts { hint } else { 0 };
@@ -208,7 +215,7 @@ impl<S: Store> Txn<'_, S> {
         extent::insert(self, &mut table, Extent { file_block: parts, block: run.block, count })?;
         let grown = u64::from(parts) + u64::from(run.count);
         table.raw.size = (grown * BLOCK_SIZE as u64).into();
-        table.raw.blocks = (table.raw.blocks.get() + u64::from(run.count)).into();
+        table.raw.blocks = table.raw.blocks.get().saturating_add(u64::from(run.count)).into();
         self.put_inode(&table)?;
         Ok(run.block)
     }

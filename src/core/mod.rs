@@ -3,6 +3,7 @@
 mod alloc;
 mod bits;
 mod buffers;
+pub mod check;
 mod dir;
 mod dir_edit;
 mod error;

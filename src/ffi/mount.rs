@@ -3,12 +3,14 @@
 //! A program has one volume at a time. All threads share one view of it.
 
 use super::client;
+use super::open::{self, Host};
 use super::vtable::{Options, sabfs_volume};
-use crate::core::Image;
 use crate::errno::Errno;
+use crate::persist;
 use crate::store::runtime::{self as rt, Durability, KeeperState, VolumeState};
 use crate::store::{Store, WasmStore};
-use crate::vfs::Volume;
+use crate::vfs::{Committer, Volume};
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// A volume as this program sees it. Never freed: objects of WasmFS may outlive the mount.
@@ -28,6 +30,8 @@ impl Mounted {
 
 static CURRENT: AtomicPtr<Mounted> = AtomicPtr::new(std::ptr::null_mut());
 
+/// Page of a WebAssembly memory.
+const PAGE_SIZE_BYTES: u64 = 65536;
 /// How long a sleep lasts before a waiter looks around.
 const SLICE_MS: u32 = 50;
 /// How long a keeper that loads a volume may show no progress.
@@ -35,10 +39,13 @@ const LIMIT_MS: u32 = 60_000;
 
 unsafe extern "C" {
     fn emscripten_date_now() -> f64;
+    fn emscripten_get_now() -> f64;
     fn getentropy(buffer: *mut u8, count: usize) -> i32;
     /// JavaScript: starts what has to be started for a mount. Gives 0 when the volume is there, 1
     /// when its keeper is on the way, or a negative errno. Runs on the program's main thread.
     fn sabfs_js_open(options: *const Options) -> i32;
+    /// JavaScript: why the next status is an error, in UTF-8.
+    fn sabfs_js_message(text: *const u8, count: usize);
     /// JavaScript: size in bytes of the outside store, 0 when there is none.
     fn sabfs_js_store_size() -> f64;
 }
@@ -48,11 +55,19 @@ fn now_ns() -> i64 {
     (unsafe { emscripten_date_now() } * 1e6) as i64
 }
 
-fn random() -> Result<[u8; 32], Errno> {
+fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
-    // SAFETY: the pointer and the length are those of an array.
-    if unsafe { getentropy(bytes.as_mut_ptr(), bytes.len()) } == 0 { Ok(bytes) } else { Err(Errno::EIO) }
+    // SAFETY: the pointer and the length are those of an array. It cannot fail for so few bytes.
+    unsafe { getentropy(bytes.as_mut_ptr(), bytes.len()) };
+    bytes
 }
+
+fn now_ms() -> u64 {
+    // SAFETY: gives a number.
+    (unsafe { emscripten_get_now() }) as u64
+}
+
+const HOST: Host = Host { now_ns, now_ms, random };
 
 fn outside() -> Result<WasmStore, Errno> {
     // SAFETY: gives a number.
@@ -89,8 +104,9 @@ fn take(
 
 /// Makes an empty volume that is not persisted.
 fn format(store: WasmStore) -> Result<(), Errno> {
-    Image::prepare(&store, now_ns() as u32, Durability::Memory)?;
-    let random = random()?;
+    let random = random();
+    let [id, ..] = random.as_chunks::<4>().0 else { return Err(Errno::EIO) };
+    open::prepare(&store, Durability::Memory, u32::from_le_bytes(*id))?;
     take(store, |client| Volume::format(store, client, now_ns, random))
 }
 
@@ -132,23 +148,36 @@ extern "C" fn sabfs_format() -> i32 {
     status(outside().and_then(format))
 }
 
-/// JavaScript: makes a volume in this program's own memory.
+/// JavaScript: makes a volume that is not persisted, in this program's own memory.
 #[unsafe(no_mangle)]
 extern "C" fn sabfs_format_own(capacity_bytes: f64) -> i32 {
-    status(own_store(capacity_bytes).and_then(|store| {
-        format(store).inspect_err(|_| free_own(store))?;
-        OWN.store(store.own_base(), Ordering::Relaxed);
-        Ok(())
-    }))
+    status(own_store(capacity_bytes).and_then(|store| format(store).inspect_err(|_| free_own(store))))
 }
 
-/// JavaScript: address of the store in this program's memory, 0 when it is outside.
+/// JavaScript: opens the volume whose files it has opened, in this program's own memory. The program
+/// is its own keeper: commits run inside of `fsync`.
 #[unsafe(no_mangle)]
-extern "C" fn sabfs_own_base() -> *mut u8 {
-    OWN.load(Ordering::Relaxed)
+extern "C" fn sabfs_open_own(capacity_bytes: f64, durability: u32, read_only: u32) -> i32 {
+    let store = match own_store(capacity_bytes) {
+        Ok(store) => store,
+        Err(errno) => return status(Err(errno)),
+    };
+    let durability = Durability::from_word(durability).unwrap_or(Durability::Strict);
+    match open::open(store, durability, read_only != 0, &HOST, &mut |_| {}) {
+        Ok((keeper, mut volume)) => {
+            let keeper = Mutex::new(keeper);
+            volume.set_committer(Committer::Inline(Box::new(move |_| keeper.lock().commit_now())));
+            status(take(store, |_| Ok(volume)))
+        }
+        Err(failure) => {
+            let text = failure.to_string();
+            // SAFETY: pointer and length are those of a string.
+            unsafe { sabfs_js_message(text.as_ptr(), text.len()) };
+            free_own(store);
+            status(Err(failure.errno()))
+        }
+    }
 }
-
-static OWN: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 
 fn own_layout(store: &WasmStore) -> std::alloc::Layout {
     std::alloc::Layout::from_size_align(store.size_bytes() as usize, 8).expect("it was allocated so")
@@ -156,7 +185,9 @@ fn own_layout(store: &WasmStore) -> std::alloc::Layout {
 
 fn own_store(capacity_bytes: f64) -> Result<WasmStore, Errno> {
     let blocks = (capacity_bytes / crate::format::BLOCK_SIZE as f64) as u32;
-    let size = usize::try_from(rt::store_size_bytes(blocks)).map_err(|_| Errno::ENOMEM)?;
+    // Whole pages, as an outside store has: the same capacity gives volumes of the same size.
+    let size = rt::store_size_bytes(blocks).next_multiple_of(PAGE_SIZE_BYTES);
+    let size = usize::try_from(size).map_err(|_| Errno::ENOMEM)?;
     let layout = std::alloc::Layout::from_size_align(size, 8).map_err(|_| Errno::ENOMEM)?;
     // SAFETY: the layout is not empty, as every store has a runtime region.
     let block = unsafe { std::alloc::alloc_zeroed(layout) };
@@ -197,6 +228,82 @@ extern "C" fn sabfs_detach() {
     let mounted = CURRENT.swap(std::ptr::null_mut(), Ordering::SeqCst);
     // SAFETY: volumes are never freed once they were put there.
     let Some(mounted) = (unsafe { mounted.as_ref() }) else { return };
+    if !mounted.volume.image().store().is_outside() {
+        // The last chance of a program that is its own keeper; there is nobody to tell of an error.
+        let _: Result<(), Errno> = mounted.volume.sync();
+    }
     mounted.closed.store(true, Ordering::SeqCst);
     client::release(mounted.volume.image().store(), mounted.client);
+}
+
+/// What `stats()` of JavaScript shows, as numbers in the order that emscripten/mount.js names.
+const STATS: usize = 9;
+
+/// JavaScript: fills in the statistics of the attached volume; zeros when there is none.
+///
+/// # Safety
+/// `out` has room for `STATS` numbers.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sabfs_stats(out: *mut [f64; STATS]) {
+    let stats = current().and_then(|volume| {
+        let (shape, image) = (volume.statfs()?, volume.image());
+        let word = |at| f64::from(image.store().load(at));
+        let block = f64::from(shape.block_size_bytes);
+        let durable = is_durable(volume, image.store().load(rt::CHANGE));
+        Ok([
+            f64::from(image.geometry().image_blocks()) * block,
+            shape.free_blocks as f64 * block,
+            f64::from(image.capacity_blocks()) * block,
+            word(rt::DIRTY_COUNT),
+            word(rt::USED_INODES),
+            word(rt::COMMITS),
+            word(rt::BLOCKS_WRITTEN),
+            word(rt::FLUSHES),
+            f64::from(u8::from(durable)),
+        ])
+    });
+    // SAFETY: by the caller's promise.
+    unsafe { out.write(stats.unwrap_or_default()) }
+}
+
+fn current() -> Result<&'static Volume<WasmStore>, Errno> {
+    // SAFETY: volumes are never freed once they were put there.
+    let mounted = unsafe { CURRENT.load(Ordering::SeqCst).as_ref() };
+    mounted.ok_or(Errno::ENODEV)?.open()
+}
+
+fn is_durable(volume: &Volume<WasmStore>, change: u32) -> bool {
+    let image = volume.image();
+    image.durability() != Durability::Memory && persist::reached(image.store().load(rt::DURABLE), change)
+}
+
+/// JavaScript: asks for a commit of everything changed so far and does not wait; gives the count of
+/// changes for `sabfs_sync_state`.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_sync_begin() -> u32 {
+    let Ok(volume) = current() else { return 0 };
+    let image = volume.image();
+    let change = image.store().load(rt::CHANGE);
+    if !image.store().is_outside() {
+        // This program is the keeper; what goes wrong stays in the store for `sabfs_sync_state`.
+        let _: Result<(), Errno> = volume.sync();
+    } else if image.durability() != Durability::Memory {
+        persist::request_commit(image, change);
+    }
+    change
+}
+
+/// JavaScript: 0 when everything up to `change` is durable, 1 when not yet, or a negative errno.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_sync_state(change: u32) -> i32 {
+    let Ok(volume) = current() else { return -Errno::ENODEV.wasi() };
+    let store = volume.image().store();
+    if volume.image().durability() == Durability::Memory || is_durable(volume, change) {
+        return 0;
+    }
+    let failure = store.load(rt::FAILURE);
+    if failure == 0 && store.load(rt::KEEPER_STATE) == KeeperState::Up as u32 {
+        return 1;
+    }
+    -Errno::from_linux(failure.cast_signed()).unwrap_or(Errno::EIO).wasi()
 }

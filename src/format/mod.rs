@@ -9,6 +9,7 @@ pub mod dirent;
 mod extent;
 mod header;
 mod inode;
+pub mod journal;
 mod node;
 mod superblock;
 

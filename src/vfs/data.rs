@@ -9,7 +9,7 @@ use super::types::Ino;
 use crate::core::extent::{self, Mapping};
 use crate::core::{self, Core, Error, Txn, stripe_seq};
 use crate::errno::Errno;
-use crate::format::{BLOCK_SIZE, Extent, FILE_SIZE_MAX, FileKind, Inode};
+use crate::format::{BLOCK_SIZE, Corrupt, Extent, FILE_SIZE_MAX, FileKind, Inode};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability};
 use std::sync::atomic::{Ordering, fence};
@@ -94,20 +94,30 @@ impl<S: Store> Volume<S> {
                 return Ok(done);
             }
         }
-        self.mutate(|txn| {
-            let mut inode = txn.inode(ino)?;
-            regular(&inode)?;
-            let offset = offset.unwrap_or(inode.raw.size.get());
-            let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= FILE_SIZE_MAX);
-            end.ok_or(Errno::EFBIG)?;
-            txn.touch(ino);
-            let count = write_blocks(txn, &mut inode, offset, bytes)?;
-            let size = inode.raw.size.get().max(offset + count as u64);
-            inode.raw.size = size.into();
-            modified(&mut inode, now);
-            txn.put_inode(&inode)?;
-            Ok((offset, count))
-        })
+        let (mut fits, mut reserved) = (bytes.len(), 0);
+        loop {
+            let bytes = &bytes[..fits];
+            let answer = self.mutate(|txn| {
+                let mut inode = txn.inode(ino)?;
+                regular(&inode)?;
+                let offset = offset.unwrap_or(inode.raw.size.get());
+                let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= FILE_SIZE_MAX);
+                let end = end.ok_or(Errno::EFBIG)?;
+                txn.touch(ino);
+                reserve(txn, &mut inode, offset, bytes.len(), &mut reserved)?;
+                copy_in(txn, &inode, offset, bytes)?;
+                inode.raw.size = inode.raw.size.get().max(end).into();
+                modified(&mut inode, now);
+                txn.put_inode(&inode)?;
+                Ok((offset, bytes.len()))
+            });
+            match answer {
+                // What there was room for counts. A transaction of its own writes that much: the one
+                // that failed may have torn a tree half way through a split.
+                Err(Errno::ENOSPC) if reserved > 0 => fits = reserved,
+                answer => return answer,
+            }
+        }
     }
 
     /// Writes if all of it lies within one run of allocated blocks. The caller holds the gate.
@@ -195,55 +205,59 @@ fn read_part<S: Store>(core: &Core<S>, ino: Ino, offset: u64, buffer: &mut [u8])
     Ok(total)
 }
 
-/// Writes into blocks that are there and into new ones; gives how much before space ran out.
-fn write_blocks<S: Store>(
+/// Gives each block of a write a place. Only when all have one are bytes copied, so a write that fails
+/// has changed nothing. `done`: how many bytes have a place when space runs out.
+fn reserve<S: Store>(
     txn: &mut Txn<'_, S>,
     inode: &mut Inode,
     offset: u64,
-    bytes: &[u8],
-) -> core::Result<usize> {
-    let core = txn.core();
-    let store = core.image.store();
-    let mut done = 0;
+    len: usize,
+    done: &mut usize,
+) -> core::Result<()> {
+    *done = 0;
     let mut goal = 0;
-    while done < bytes.len() {
-        let at = offset + done as u64;
+    while *done < len {
+        let at = offset + *done as u64;
         let (within, first) = (at % BLOCK, file_block(at)?);
-        let left = (bytes.len() - done) as u64;
+        let left = (len - *done) as u64;
         let want = u32::try_from((within + left).div_ceil(BLOCK)).map_err(|_| Errno::EFBIG)?;
-        let step = match extent::map(txn, inode, first)? {
+        let count = match extent::map(txn, inode, first)? {
             Mapping::Run { block, count } => {
-                let count = count.min(want);
-                goal = block + count;
-                (block, count)
+                goal = block + count.min(want);
+                count.min(want)
             }
             Mapping::Hole { count } => {
                 if goal == 0 {
                     goal = goal_before(txn, inode, first)?;
                 }
-                match fill_hole(txn, inode, first, count.min(want), goal) {
-                    Ok(run) => {
-                        goal = run.0 + run.1;
-                        zero_edges(txn, run, within, left);
-                        run
-                    }
-                    // What has been written so far counts, unless waiting may set space free.
-                    Err(Error::Os(Errno::ENOSPC))
-                        if done > 0 && store.load(rt::QUARANTINE_COUNT) == 0 =>
-                    {
-                        break;
-                    }
-                    Err(error) => return Err(error),
-                }
+                let run = fill_hole(txn, inode, first, count.min(want), goal)?;
+                goal = run.0 + run.1;
+                zero_edges(txn, run, within, left);
+                run.1
             }
         };
-        let (block, count) = step;
-        let part = (u64::from(count) * BLOCK - within).min(left) as usize;
-        store.write(core.image.block_offset(block) + within, &bytes[done..done + part]);
-        mark_data(core, block, count);
+        *done += (u64::from(count) * BLOCK - within).min(left) as usize;
+    }
+    Ok(())
+}
+
+/// Copies bytes into blocks that all have a place.
+fn copy_in<S: Store>(txn: &Txn<'_, S>, inode: &Inode, offset: u64, bytes: &[u8]) -> core::Result<()> {
+    let core = txn.core();
+    let mut done = 0;
+    while done < bytes.len() {
+        let at = offset + done as u64;
+        let (within, left) = (at % BLOCK, (bytes.len() - done) as u64);
+        let Mapping::Run { block, count } = extent::map(txn, inode, file_block(at)?)? else {
+            return Err(Corrupt::Tree { inode: inode.number, block: 0 }.into());
+        };
+        let count = u64::from(count).min((within + left).div_ceil(BLOCK));
+        let part = (count * BLOCK - within).min(left) as usize;
+        core.image.store().write(core.image.block_offset(block) + within, &bytes[done..done + part]);
+        mark_data(core, block, count as u32);
         done += part;
     }
-    Ok(done)
+    Ok(())
 }
 
 /// The block behind the one that holds the file's data before `first`; 0 when there is none.
@@ -265,7 +279,7 @@ fn fill_hole<S: Store>(
     let run = txn.allocate(goal, want)?;
     let count = u16::try_from(run.count).map_err(|_| Errno::EFBIG)?;
     extent::insert(txn, inode, Extent { file_block: first, block: run.block, count })?;
-    inode.raw.blocks = (inode.raw.blocks.get() + u64::from(run.count)).into();
+    inode.raw.blocks = inode.raw.blocks.get().saturating_add(u64::from(run.count)).into();
     Ok((run.block, run.count))
 }
 

@@ -26,11 +26,11 @@ impl<S: Store> Volume<S> {
         self.mutate(|txn| {
             let mut parent = directory(txn, dir)?;
             let mut inode = txn.inode(ino)?;
-            if inode.kind == FileKind::Directory {
-                return Err(Errno::EPERM.into());
-            }
             if txn.dir_lookup(&parent, name)?.is_some() {
                 return Err(Errno::EEXIST.into());
+            }
+            if inode.kind == FileKind::Directory {
+                return Err(Errno::EPERM.into());
             }
             let links = inode.raw.nlink.get();
             if links >= LINKS_MAX {

@@ -72,6 +72,8 @@ impl<S: Store> Volume<S> {
                 let (inode, view) = view(core, dir)?;
                 Ok(match name {
                     b"." => Some(dir),
+                    // Where a removed directory was, another inode may be by now.
+                    b".." if inode.raw.nlink.get() == 0 => None,
                     b".." => Some(inode.dir_root().parent.get()),
                     _ => view.lookup(name)?.map(|entry| entry.inode),
                 })
@@ -198,7 +200,7 @@ impl<S: Store> Volume<S> {
             txn.put_inode(&inode)?;
             txn.dir_insert(&mut parent, name, DirEntry { inode: number, kind: new.kind })?;
             if directory {
-                parent.raw.nlink = (parent.raw.nlink.get() + 1).into();
+                parent.raw.nlink = parent.raw.nlink.get().saturating_add(1).into();
             }
             modified(&mut parent, now);
             txn.put_inode(&parent)?;

@@ -65,27 +65,29 @@ fn rename<S: Store>(
 ) -> core::Result<()> {
     let moved = lookup(txn, from)?.ok_or(Errno::ENOENT)?;
     let replaced = lookup(txn, to)?;
+    let exchange = flags.contains(RenameFlags::EXCHANGE);
+    if replaced.is_some() && flags.contains(RenameFlags::NOREPLACE) {
+        return Err(Errno::EEXIST.into());
+    }
+    if replaced.is_none() && exchange {
+        return Err(Errno::ENOENT.into());
+    }
     if moved.kind == FileKind::Directory {
-        refuse_below(txn, moved.inode, to.dir)?;
+        refuse_below(txn, moved.inode, to.dir, Errno::EINVAL)?;
     }
     let Some(replaced) = replaced else {
-        if flags.contains(RenameFlags::EXCHANGE) {
-            return Err(Errno::ENOENT.into());
-        }
         enter(txn, to, moved, now)?;
         take_out(txn, from, now)?;
         return settle(txn, moved, from.dir, to.dir, now);
     };
-    if flags.contains(RenameFlags::NOREPLACE) {
-        return Err(Errno::EEXIST.into());
+    if replaced.kind == FileKind::Directory {
+        let errno = if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY };
+        refuse_below(txn, replaced.inode, from.dir, errno)?;
     }
     if moved.inode == replaced.inode {
         return Ok(());
     }
-    if flags.contains(RenameFlags::EXCHANGE) {
-        if replaced.kind == FileKind::Directory {
-            refuse_below(txn, replaced.inode, from.dir)?;
-        }
+    if exchange {
         replace(txn, to, moved, now)?;
         replace(txn, from, replaced, now)?;
         settle(txn, moved, from.dir, to.dir, now)?;
@@ -114,11 +116,16 @@ fn lookup<S: Store>(txn: &mut Txn<'_, S>, side: Side<'_>) -> core::Result<Option
     txn.dir_lookup(&inode, side.name)
 }
 
-/// `EINVAL` when `dir` is `moved` or lies below it.
-fn refuse_below<S: Store>(txn: &Txn<'_, S>, moved: Ino, mut dir: Ino) -> core::Result<()> {
+/// Gives `errno` when `dir` is `ancestor` or lies below it.
+fn refuse_below<S: Store>(
+    txn: &Txn<'_, S>,
+    ancestor: Ino,
+    mut dir: Ino,
+    errno: Errno,
+) -> core::Result<()> {
     for _ in 0..DEPTH_MAX {
-        if dir == moved {
-            return Err(Errno::EINVAL.into());
+        if dir == ancestor {
+            return Err(errno.into());
         }
         if dir == INO_ROOT {
             return Ok(());

@@ -1,0 +1,71 @@
+// Mounting: from a volume that this program is attached to, to a directory of WasmFS.
+
+#include "sabfs_backend.h"
+
+#include "sabfs.h"
+
+#include <errno.h>
+#include <string>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// <emscripten/wasmfs.h> declares another backend_t than backend.h does.
+extern "C" int wasmfs_create_directory(const char *path, mode_t mode, wasmfs::backend_t backend);
+extern "C" int wasmfs_unmount(const char *path);
+
+namespace {
+
+// Creates what is missing of the directories above the last name.
+int makeParents(const std::string &path) {
+  for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    if (mkdir(path.substr(0, slash).c_str(), 0777) && errno != EEXIST) return -errno;
+  }
+  return 0;
+}
+
+int mountAt(const char *text) {
+  const auto *volume = sabfs_volume_current();
+  if (!volume) return -ENODEV;
+  std::string path(text);
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  // The root is WasmFS's own.
+  if (path.size() < 2 || path.front() != '/') return -EINVAL;
+  if (int error = makeParents(path)) return error;
+  struct stat status;
+  if (stat(path.c_str(), &status) == 0) {
+    if (!S_ISDIR(status.st_mode)) return -ENOTDIR;
+    // What lies in it would be out of reach.
+    if (rmdir(path.c_str())) return -errno;
+  }
+  auto *backend = wasmfs::wasmFS.addBackend(std::make_unique<sabfs::SabfsBackend>(volume));
+  sabfs::lastError = 0;
+  int error = wasmfs_create_directory(path.c_str(), 0777, backend);
+  return error == -EIO && sabfs::lastError ? sabfs::lastError : error;
+}
+
+} // namespace
+
+extern "C" {
+
+// JavaScript: mounts the volume that is attached.
+int sabfs_mount_attached(const char *path) { return mountAt(path); }
+
+// JavaScript: takes a mount away; its open files stay usable until the volume is let go of.
+int sabfs_unmount(const char *path) { return wasmfs_unmount(path); }
+
+int sabfs_mount(const char *path, const struct sabfs_options *options) {
+  if (!path || path[0] != '/') return -EINVAL;
+  int error = sabfs_volume_open(options);
+  return error ? error : mountAt(path);
+}
+
+struct Backend *wasmfs_create_sabfs_backend(void) {
+  if (int error = sabfs_volume_open(nullptr)) {
+    errno = -error;
+    return nullptr;
+  }
+  auto *backend = wasmfs::wasmFS.addBackend(std::make_unique<sabfs::SabfsBackend>(sabfs_volume_current()));
+  return reinterpret_cast<struct Backend *>(backend);
+}
+
+} // extern "C"

@@ -1,0 +1,205 @@
+// The durable files of a volume: OPFS access handles in a browser's dedicated worker, files in Node.
+//
+// Used in two places: in the keeper's worker, and in a program that is its own keeper. A volume's folder holds
+// `image` and `journal`; in Node also `lock`, which names the owner as src/persist/folder.rs says.
+const SabfsDevices = {
+  isNode: typeof process == 'object' && !!process.versions?.node && process.type != 'renderer',
+
+  // How long to wait for access handles that the worker of a closed page holds: Chromium takes about two seconds
+  // to end a worker that waits.
+  PATIENCE_MS: 5000,
+
+  // Linux's number for an error of OPFS or Node.
+  errno(error) {
+    return {
+      'EACCES': 13, 'EBUSY': 16, 'EDQUOT': 122, 'EFBIG': 27, 'ENOSPC': 28, 'EPERM': 1, 'EROFS': 30,
+      'ENOENT': 2, 'ENOTDIR': 20, 'EISDIR': 21, 'ENFILE': 23, 'EMFILE': 24,
+      'NotAllowedError': 13, 'NotFoundError': 2, 'QuotaExceededError': 122, 'SecurityError': 13,
+      'NoModificationAllowedError': 16,
+    }[error['code'] || error['name']] ?? { 'QuotaExceededError': 122 }[error['name']] ?? 5;
+  },
+
+  // An error for whoever asked for the mount: its code is the POSIX word.
+  fail(code, message) {
+    return Object.assign(new Error(message), {'code': code});
+  },
+
+  // Resolves with {files: [image, journal], close}. Each file has size, read, write, setSize and flush, which
+  // throw what the platform throws.
+  open(volume, folder) {
+    return SabfsDevices.isNode ? SabfsDevices.openNode(volume, folder) : SabfsDevices.openOpfs(volume);
+  },
+
+  async openOpfs(volume) {
+    const fail = SabfsDevices.fail;
+    let directory;
+    try {
+      const root = await navigator['storage']['getDirectory']();
+      const all = await root['getDirectoryHandle']('sabfs', {'create': true});
+      directory = await all['getDirectoryHandle'](volume, {'create': true});
+    } catch (error) {
+      if (error.name == 'QuotaExceededError') throw fail('EDQUOT', 'the quota of this origin is used up');
+      throw fail('EOPNOTSUPP', `this browser gives no private file system here, as in a private window (${error.name}` +
+        `: ${error.message}): set durability: "memory"`);
+    }
+    const handles = [];
+    const close = () => {
+      for (const handle of handles) handle.close();
+    };
+    try {
+      const end = performance.now() + SabfsDevices.PATIENCE_MS;
+      for (const name of ['image', 'journal']) {
+        const file = await directory['getFileHandle'](name, {'create': true});
+        if (!file['createSyncAccessHandle']) {
+          throw fail('EOPNOTSUPP', 'this browser has no synchronous access to files here: it has to be newer, and ' +
+            'this has to run in a dedicated worker; or set durability: "memory"');
+        }
+        for (;;) {
+          try {
+            handles.push(await file['createSyncAccessHandle']());
+            break;
+          } catch (error) {
+            if (error.name != 'NoModificationAllowedError') throw error;
+            if (performance.now() > end) {
+              throw fail('EBUSY', 'it is open elsewhere: close the other tab or program that uses it');
+            }
+            await new Promise((resolve) => setTimeout(resolve, 20));
+          }
+        }
+      }
+    } catch (error) {
+      close();
+      throw error;
+    }
+    const files = handles.map((handle) => ({
+      size: () => handle['getSize'](),
+      read: (view, at) => handle.read(view, {'at': at}),
+      write: (view, at) => handle.write(view, {'at': at}),
+      setSize: (size) => handle.truncate(size),
+      flush: () => handle.flush(),
+    }));
+    return {files, close};
+  },
+
+  async openNode(volume, parent) {
+    const fs = process['getBuiltinModule']('node:fs');
+    const folder = process['getBuiltinModule']('node:path').resolve(parent, volume);
+    const descriptors = [];
+    let unlock = () => {};
+    const close = () => {
+      for (const descriptor of descriptors.splice(0)) fs.closeSync(descriptor);
+      unlock();
+    };
+    try {
+      fs.mkdirSync(folder, {recursive: true});
+      unlock = SabfsDevices.lock(fs, folder);
+      for (const name of ['image', 'journal']) {
+        const flags = fs.constants.O_RDWR | fs.constants.O_CREAT;
+        descriptors.push(fs.openSync(`${folder}/${name}`, flags, 0o666));
+      }
+    } catch (error) {
+      close();
+      throw error;
+    }
+    const files = descriptors.slice().map((descriptor) => ({
+      size: () => fs.fstatSync(descriptor).size,
+      read: (view, at) => fs.readSync(descriptor, view, 0, view.length, at),
+      write: (view, at) => fs.writeSync(descriptor, view, 0, view.length, at),
+      setSize: (size) => fs.ftruncateSync(descriptor, size),
+      flush: () => fs.fdatasyncSync(descriptor),
+    }));
+    return {files, close};
+  },
+
+  // When a process began, in the host's words; null when there is no such process.
+  startOf(fs, pid) {
+    if (process.platform == 'linux') {
+      try {
+        const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+        // The second field is the program's name in brackets and may itself hold brackets and spaces.
+        const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+        return 'ZX'.includes(fields[0]) ? null : fields[19];
+      } catch {
+        return null;
+      }
+    }
+    const ps = process['getBuiltinModule']('node:child_process').spawnSync('ps', ['-o', 'lstart=', '-p', String(pid)], {
+      env: {...process.env, 'LC_ALL': 'C'}, encoding: 'utf8',
+    });
+    return (ps.stdout || '').trim() || null;
+  },
+
+  // Takes the folder's lock; gives what gives it back.
+  lock(fs, folder) {
+    const lock = `${folder}/lock`, unique = `${process.pid}.${process['getBuiltinModule']('node:worker_threads').threadId}`;
+    const mine = `${lock}.${unique}`, aside = `${lock}.stale.${unique}`;
+    const line = JSON.stringify({'pid': process.pid, 'start': SabfsDevices.startOf(fs, process.pid) ?? ''}) + '\n';
+    // The owner's process number, 0 when it is unknown, or null when the lock is stale.
+    const holder = (path) => {
+      let owner;
+      try {
+        owner = JSON.parse(fs.readFileSync(path, 'utf8'));
+      } catch (error) {
+        if (error.code) throw error;
+        // Half a line: somebody died while writing it, unless it is quite new.
+        return Date.now() - fs.statSync(path).mtimeMs < 5000 ? 0 : null;
+      }
+      return SabfsDevices.startOf(fs, owner['pid']) === owner['start'] ? owner['pid'] : null;
+    };
+    const busy = (pid) => SabfsDevices.fail('EBUSY',
+      `${folder} is open in ${pid ? `process ${pid}` : 'another process'}: end that process, or use another volume`);
+    const link = () => {
+      try {
+        // Fails if the name exists: of several processes one succeeds.
+        fs.linkSync(mine, lock);
+        return true;
+      } catch (error) {
+        if (error.code != 'EEXIST') throw error;
+        return false;
+      }
+    };
+    fs.writeFileSync(mine, line);
+    try {
+      for (let attempt = 0; !link(); attempt++) {
+        let pid;
+        try {
+          pid = holder(lock);
+          if (pid !== null || attempt > 8) throw busy(pid);
+          fs.renameSync(lock, aside);
+          // If it is not the stale one any more it goes back, unless somebody was faster.
+          if (holder(aside) !== null) fs.linkSync(aside, lock);
+          fs.unlinkSync(aside);
+        } catch (error) {
+          if (error.code != 'ENOENT' && error.code != 'EEXIST') throw error;
+        }
+      }
+    } finally {
+      fs.unlinkSync(mine);
+    }
+    return () => {
+      try {
+        if (fs.readFileSync(lock, 'utf8') == line) fs.unlinkSync(lock);
+      } catch {
+        // It is gone, or the next opener finds it stale.
+      }
+    };
+  },
+
+  // The imports sabfs_device_*. `device` gives the open device, `bytes` a view of the module's memory.
+  imports(device, bytes) {
+    const guard = (operation) => {
+      try {
+        return operation() ?? 0;
+      } catch (error) {
+        return -SabfsDevices.errno(error);
+      }
+    };
+    return {
+      size: (file) => guard(() => device().files[file].size()),
+      read: (file, at, start, count) => guard(() => device().files[file].read(bytes(start, count), at)),
+      write: (file, at, start, count) => guard(() => device().files[file].write(bytes(start, count), at)),
+      setSize: (file, size) => guard(() => device().files[file].setSize(size)),
+      flush: (file) => guard(() => device().files[file].flush()),
+    };
+  },
+};

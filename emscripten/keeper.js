@@ -1,0 +1,106 @@
+// The keeper's worker: opens a volume's files, then runs the keeper's module until it is told to stop. It is
+// started with one message, which emscripten/start.js sends, and asked by words of the store from then on.
+//
+// The script is devices.js followed by this file; it is embedded in dist/libsabfs.js and lies as keeper.js beside it,
+// for pages whose policy forbids workers made of embedded text.
+(() => {
+  const port = SabfsDevices.isNode ? process.getBuiltinModule('node:worker_threads').parentPort : globalThis;
+  const post = (message) => port.postMessage({sabfs: message});
+
+  const compile = (bytes, imports) => new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports;
+
+  // The store's accesses. The keeper's own memory is a second memory to the helper, as a program's is.
+  function storeImports(store, memory, helper) {
+    const isMemory = Object.prototype.toString.call(store) == '[object WebAssembly.Memory]';
+    if (isMemory) {
+      try {
+        return compile(helper, {e: {heap: memory, store}});
+      } catch {
+        // An engine with one memory per module.
+      }
+    }
+    const buffer = isMemory ? store.buffer : store;
+    const bytes = new Uint8Array(buffer), words = new Int32Array(buffer);
+    const own = (start, count) => new Uint8Array(memory.buffer, start >>> 0, count >>> 0);
+    const part = (start, count) => bytes.subarray(start >>> 0, (start >>> 0) + (count >>> 0));
+    return {
+      load32: (at) => Atomics.load(words, at >>> 2),
+      store32: (at, value) => { Atomics.store(words, at >>> 2, value); },
+      cas32: (at, expected, value) => Atomics.compareExchange(words, at >>> 2, expected, value),
+      add32: (at, value) => Atomics.add(words, at >>> 2, value),
+      or32: (at, value) => Atomics.or(words, at >>> 2, value),
+      and32: (at, value) => Atomics.and(words, at >>> 2, value),
+      copy_out: (to, from, count) => own(to, count).set(part(from, count)),
+      copy_in: (to, from, count) => part(to, count).set(own(from, count)),
+      zero: (at, count) => { part(at, count).fill(0); },
+      wait32: (at, expected, timeout) =>
+        ({'ok': 0, 'not-equal': 1, 'timed-out': 2})[Atomics.wait(words, at >>> 2, expected, timeout >>> 0)],
+      notify: (at, count) => Atomics.notify(words, at >>> 2, count >>> 0),
+    };
+  }
+
+  async function serve({store, volume, folder, durability, readOnly, keeper, helper}) {
+    const device = await SabfsDevices.open(volume, folder);
+    let message = '';
+    try {
+      const memory = new WebAssembly.Memory({initial: 64});
+      const own = (start, count) => new Uint8Array(memory.buffer, start, count);
+      const imports = {
+        memory,
+        sabfs_host_date: () => Date.now(),
+        sabfs_host_time: () => performance.now(),
+        sabfs_host_random: (start, count) => { crypto.getRandomValues(own(start, count)); },
+        sabfs_host_progress: (phase, done, total) => post({progress: [phase, done, total]}),
+        sabfs_host_message: (start, count) => {
+          message = new TextDecoder().decode(own(start, count).slice());
+          if (running) post({warning: message});
+        },
+      };
+      let running = false;
+      for (const [name, access] of Object.entries(storeImports(store, memory, helper))) {
+        imports[`sabfs_store_${name}`] = access;
+      }
+      const {size, read, write, setSize, flush} = SabfsDevices.imports(() => device, own);
+      Object.assign(imports, {
+        sabfs_device_size: size,
+        sabfs_device_read: read,
+        sabfs_device_write: write,
+        sabfs_device_set_size: setSize,
+        sabfs_device_flush: flush,
+      });
+      const {exports} = await WebAssembly.instantiate(await WebAssembly.compile(keeper), {env: imports});
+      const bytes = store.byteLength ?? store.buffer.byteLength;
+      const status = exports.sabfs_keeper_open(bytes, durability, readOnly ? 1 : 0);
+      if (status) {
+        post({error: {errno: -status, message}});
+        return;
+      }
+      running = true;
+      post({ready: true});
+      // Sleeps in the store; the page's thread sets a word and wakes it when it has to stop.
+      while (exports.sabfs_keeper_turn(1000) == 0);
+    } catch (error) {
+      throw message ? SabfsDevices.fail('EIO', message) : error;
+    } finally {
+      device.close();
+    }
+  }
+
+  function receive(request) {
+    serve(request)
+      .catch((error) => post({error: {
+        errno: SabfsDevices.errno(error), code: error.code, message: String(error.message || error),
+      }}))
+      .finally(() => {
+        post({stopped: true});
+        // A browser's worker goes on for ever otherwise.
+        if (SabfsDevices.isNode) port.close();
+        else close();
+      });
+  }
+
+  if (SabfsDevices.isNode) port.once('message', receive);
+  else port.onmessage = ({data}) => receive(data);
+  // Whoever started this can tell a worker that is slow from one that was never run.
+  post({started: true});
+})();

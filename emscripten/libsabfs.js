@@ -1,0 +1,7 @@
+// SABFS for Emscripten programs: `emcc --js-library libsabfs.js`. docs/attach.md says how it works.
+{{{ sabfs:include emscripten/errors.js }}}
+{{{ sabfs:include emscripten/store.js }}}
+{{{ sabfs:include emscripten/options.js }}}
+{{{ sabfs:include emscripten/start.js }}}
+{{{ sabfs:include emscripten/own.js }}}
+{{{ sabfs:include emscripten/mount.js }}}

@@ -1,0 +1,319 @@
+// Mounting: Module.sabfs before main(), Module.mountSABFS() at any time, sabfs_mount() in C.
+//
+// A mount has two steps. The first may wait: a keeper loads the volume into the store. The second does not: the
+// program attaches to the volume in the store and gets a backend of WasmFS. Before main() the first step runs as a
+// run dependency and the second one in wasmfs_before_preload().
+addToLibrary({
+  $SABFSMount__deps: [
+    '$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSKeeper', '$SABFSOwn',
+    '$addOnPreRun', '$addOnPostCtor', '$addRunDependency',
+    '$removeRunDependency', '$stringToUTF8OnStack', '$stackSave', '$stackRestore', '$stackAlloc',
+    'sabfs_attach', 'sabfs_format', 'sabfs_format_own', 'sabfs_open_own', 'sabfs_detach', 'sabfs_volume_current',
+    'sabfs_mount_attached', 'sabfs_unmount', 'sabfs_stats', 'sabfs_sync_begin', 'sabfs_sync_state',
+  ],
+  $SABFSMount__postset: () => {
+    addAtExit('SABFSMount.atExit();');
+    return 'SABFSMount.hook();';
+  },
+  $SABFSMount: {
+    // The mount before main: {options, plan} between its two steps, and what went wrong.
+    early: null,
+    failure: null,
+    // The volume that this program has attached to, {volume}.
+    attached: null,
+    // What was mounted: path to {options, shown}.
+    volumes: new Map(),
+    // The attempt that is under way; a second one waits for it.
+    opening: Promise.resolve(),
+
+    hook() {
+#if PTHREADS
+      if (ENVIRONMENT_IS_PTHREAD) return;
+#endif
+      Module['mountSABFS'] = (options) => SABFSMount.mount(options);
+      addOnPreRun(() => {
+        var given = Module['sabfs'];
+        if (given === undefined) return;
+        addRunDependency('sabfs');
+        SABFSMount.prepareEarly(given)
+          // An error thrown here would be nobody's: the start waits for dependencies, not for promises. It is kept
+          // and thrown where it fails the start.
+          .catch((error) => { SABFSMount.failure = error; })
+          .then(() => removeRunDependency('sabfs'));
+      });
+      addOnPostCtor(() => {
+        // Where the program is linked without the flags, nothing has called this before the constructors.
+        SABFSMount.finishEarly();
+        if (SABFSMount.failure) {
+          err(SABFSMount.failure.message);
+          throw SABFSMount.failure;
+        }
+      });
+    },
+
+    async prepareEarly(given) {
+      var options = SABFSOptions.check(given, 'mount the volume');
+      SABFSMount.early = {options, plan: await SABFSMount.prepare(options)};
+    },
+
+    finishEarly() {
+      var early = SABFSMount.early;
+      if (!early || SABFSMount.failure) return;
+      SABFSMount.early = null;
+      try {
+        SABFSMount.finish(early.options, early.plan);
+      } catch (error) {
+        SABFSMount.failure = error;
+      }
+    },
+
+    // Module.mountSABFS(): resolves with the volume.
+    mount(given) {
+      given ??= Module['sabfs'] ?? {};
+      var attempt = SABFSMount.opening.catch(() => {}).then(async () => {
+        var options = SABFSOptions.check(given, 'mount the volume');
+        var known = SABFSMount.volumes.get(options.path);
+        if (known && known.options.volume == options.volume) return known.shown;
+        var plan = await SABFSMount.prepare(options);
+        return SABFSMount.finish(options, plan);
+      });
+      SABFSMount.opening = attempt;
+      return attempt;
+    },
+
+    // The first step. Resolves with what the second one has to do: 'attach', 'format', 'own' or 'nothing'.
+    async prepare(options) {
+      var plan = SABFSMount.plan(options);
+      while (plan == 'wait') {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        plan = SABFSMount.plan(options);
+      }
+      if (plan == 'own-files') await SABFSOwn.open(options);
+      if (plan != 'keeper') return plan;
+      await SABFSMount.startKeeper(options);
+      return 'attach';
+    },
+
+    startKeeper(options) {
+      return SABFSKeeper.start(options).catch((error) => {
+        // Threads that wait in C read it from the store.
+        Atomics.store(SABFS.i32, SABFS.FAILURE, SABFSErrors.toLinux(error));
+        Atomics.store(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_FAILED);
+        Atomics.notify(SABFS.i32, SABFS.KEEPER);
+        Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
+        throw error;
+      });
+    },
+
+    // What has to be done for a mount. Takes the store for this program when nobody has a volume in it.
+    plan(options) {
+      var doing = `mount the volume "${options.volume}"`;
+      var fail = (code, why) => { throw SABFSErrors.make(code, doing, why); };
+      if (SABFSMount.attached) {
+        if (SABFSMount.attached.volume == options.volume) return 'nothing';
+        fail('EBUSY', `this program has mounted the volume "${SABFSMount.attached.volume}": unmount it first`);
+      }
+      if (options.store && options.store != SABFS.store) {
+        fail('EINVAL', 'the store has to be there when the program starts: set Module.sabfs.store');
+      }
+      if (SABFS.access == 'own') {
+        if (SABFS.failure) {
+          fail('ENOMEM', `no memory of this size (${SABFS.failure.message}): set a smaller Module.sabfs.capacity`);
+        }
+        if (options.durability == 'memory') return 'own';
+        var why = SABFSOwn.unsupported();
+        if (why) fail('EOPNOTSUPP', why);
+        return 'own-files';
+      }
+      if (options.access && options.access != SABFS.access) {
+        fail('EOPNOTSUPP', `this engine or this program does not allow the access "${options.access}"`);
+      }
+      if (Atomics.load(SABFS.i32, SABFS.STATE) == SABFS.READY) return 'attach';
+      var room = SABFS.u8.length;
+      if (options.capacity && SABFSOptions.storePages(options.capacity) * 65536 > room) {
+        fail('EINVAL', `the store has ${room} bytes, too few for a volume of ${options.capacity}: ` +
+          'set Module.sabfs.capacity before the program starts, or give a larger Module.sabfs.store');
+      }
+      if (room < SABFSOptions.storePages(SABFSOptions.CAPACITY_MIN) * 65536) {
+        fail('EINVAL', `a store of ${room} bytes is too small for any volume: give a larger one`);
+      }
+      // Several programs may share a store: one of them makes or loads the volume.
+      if (Atomics.compareExchange(SABFS.i32, SABFS.CLAIM, 0, 1)) return 'wait';
+      // Left over from an earlier attempt.
+      Atomics.store(SABFS.i32, SABFS.KEEPER, 0);
+      return options.durability == 'memory' ? 'format' : 'keeper';
+    },
+
+    // The second step; gives the volume.
+    finish(options, plan) {
+      var doing = `mount the volume "${options.volume}"`, status = 0;
+      switch (plan) {
+        case 'attach': status = _sabfs_attach(); break;
+        case 'format': status = _sabfs_format(); break;
+        case 'own': status = _sabfs_format_own(options.capacity || SABFSOwn.CAPACITY); break;
+        case 'own-files': status = SABFSOwn.load(options); break;
+      }
+      if (plan == 'format' && status) Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
+      if (status) {
+        if (SABFS.access == 'own' && -status == {{{ cDefs.ENOMEM }}}) {
+          throw SABFSErrors.make('ENOMEM', doing, 'the program\'s memory has no room for it: set a smaller ' +
+            'capacity, or link with a larger -sINITIAL_MEMORY or -sALLOW_MEMORY_GROWTH');
+        }
+        var error = SABFSErrors.fromStatus(status, doing);
+        throw SABFSOwn.message ? SABFSErrors.make(error['code'], doing, SABFSOwn.message) : error;
+      }
+      SABFSMount.attached ??= {volume: options.volume};
+      if (options.path) {
+        doing = `mount the volume "${options.volume}" at ${options.path}`;
+        var stack = stackSave();
+        status = _sabfs_mount_attached(stringToUTF8OnStack(options.path));
+        stackRestore(stack);
+        if (status) throw SABFSErrors.fromStatus(status, doing);
+      }
+      var volume = {options, shown: SABFSMount.show(options)};
+      SABFSMount.volumes.set(options.path, volume);
+      return volume.shown;
+    },
+
+    // What the program's author sees of a volume.
+    show(options) {
+      var gone = (doing) => {
+        if (!SABFSMount.volumes.has(options.path)) throw SABFSErrors.make('ENODEV', doing, 'it was unmounted');
+      };
+      var unmount = () => SABFSMount.unmount(options);
+      return {
+        'path': options.path,
+        'name': options.volume,
+        'store': SABFS.access == 'own' ? null : SABFS.store,
+        'access': SABFS.access,
+        'stats': () => {
+          gone('read the statistics');
+          return SABFSMount.stats();
+        },
+        'sync': async () => {
+          gone('sync the volume');
+          await SABFSMount.sync();
+        },
+        'unmount': unmount,
+        'close': unmount,
+      };
+    },
+
+    stats() {
+      var stack = stackSave(), at = stackAlloc(8 * 9) >> 3;
+      _sabfs_stats(at << 3);
+      var [size, free, capacity, dirty, inodes, commits, written, flushes, state] = HEAPF64.subarray(at, at + 9);
+      stackRestore(stack);
+      return {
+        'sizeBytes': size,
+        'freeBytes': free,
+        'capacityBytes': capacity,
+        'dirtyBlocks': dirty,
+        'inodes': inodes,
+        'commits': commits,
+        'blocksWritten': written,
+        'flushes': flushes,
+        // Whether everything that was changed so far is on the device.
+        'durable': state == 1,
+      };
+    },
+
+    // Asks for a commit and waits for it without blocking the thread.
+    async sync() {
+      var change = _sabfs_sync_begin(), wait = 1;
+      for (;;) {
+        var status = _sabfs_sync_state(change);
+        if (status == 0) return;
+        if (status < 0) throw SABFSErrors.fromStatus(status, 'sync the volume');
+        await new Promise((resolve) => setTimeout(resolve, wait));
+        wait = Math.min(wait * 2, 20);
+      }
+    },
+
+    async unmount(options) {
+      var doing = `unmount ${options.path}`;
+      if (!SABFSMount.volumes.has(options.path)) throw SABFSErrors.make('ENODEV', doing, 'it was unmounted already');
+      if (options.path) {
+        var stack = stackSave();
+        var status = _sabfs_unmount(stringToUTF8OnStack(options.path));
+        stackRestore(stack);
+        if (status) throw SABFSErrors.fromStatus(status, doing);
+      }
+      SABFSMount.volumes.delete(options.path);
+      await SABFSMount.sync();
+      if (SABFSMount.volumes.size) return;
+      // The last mount: the volume becomes free for others.
+      SABFSMount.attached = null;
+      _sabfs_detach();
+      if (SABFSKeeper.running) await SABFSKeeper.stop();
+      SABFSOwn.close();
+    },
+
+    // The program ends, the page may go on: without its keeper the volume can be opened again.
+    atExit() {
+#if PTHREADS
+      if (ENVIRONMENT_IS_PTHREAD) return;
+#endif
+      if (_sabfs_volume_current()) _sabfs_detach();
+      if (SABFSKeeper.running && !SABFSKeeper.shared()) SABFSKeeper.requestStop();
+      SABFSOwn.close();
+    },
+  },
+
+  // Called by wasmfs_before_preload().
+  sabfs_js_before_main__deps: ['$SABFSMount'],
+  sabfs_js_before_main: () => SABFSMount.finishEarly(),
+
+  // The start of sabfs_mount(): 0 when the volume is there, 1 when its keeper is on the way, or a negative errno.
+  sabfs_js_open__deps: ['$SABFSMount', '$UTF8ToString'],
+  sabfs_js_open__proxy: 'sync',
+  sabfs_js_open: (at) => {
+    try {
+      var given = {...Module['sabfs'], 'path': null};
+      if (at) {
+        // struct sabfs_options
+        var name = {{{ makeGetValue('at', 0, '*') }}}, flags = HEAPU32[(at + 20) >>> 2];
+        var capacity = HEAPU32[(at + 8) >>> 2] + HEAPU32[(at + 12) >>> 2] * 2 ** 32;
+        var durability = HEAPU32[(at + 16) >>> 2];
+        if (name) given['volume'] = UTF8ToString(name);
+        if (capacity) given['capacity'] = capacity;
+        if (durability) given['durability'] = SABFSOptions.DURABILITIES[durability - 1] ?? String(durability);
+        if (flags & 1) given['readOnly'] = true;
+      }
+      var options = SABFSOptions.check(given, 'mount the volume');
+      var plan = SABFSMount.plan(options);
+      if (plan == 'own-files') {
+        // Files are opened by promises, for which a thread that is blocked here cannot wait.
+        throw SABFSErrors.make('EOPNOTSUPP', `mount the volume "${options.volume}"`,
+          'with a store of its own a program opens its files before: set Module.sabfs or await Module.mountSABFS()');
+      }
+      if (plan == 'keeper' || plan == 'wait') {
+#if ENVIRONMENT_MAY_BE_WEB || ENVIRONMENT_MAY_BE_WORKER
+        var blocked = !ENVIRONMENT_IS_NODE;
+#if PTHREADS
+        blocked &&= !PThread.currentProxiedOperationCallerThread;
+#endif
+        if (blocked) {
+          if (plan == 'keeper') Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
+          throw SABFSErrors.make('EOPNOTSUPP', `mount the volume "${options.volume}"`,
+            'its keeper cannot start while this thread is blocked: set Module.sabfs, await Module.mountSABFS() ' +
+            'before, or link with -sPROXY_TO_PTHREAD');
+        }
+#endif
+        SABFSMount.attached = {volume: options.volume};
+        if (plan == 'keeper') {
+          SABFSMount.startKeeper(options).catch((error) => {
+            SABFSMount.attached = null;
+            err(error.message);
+          });
+        }
+        return 1;
+      }
+      SABFSMount.finish(options, plan);
+      return 0;
+    } catch (error) {
+      err(error.message);
+      return SABFSErrors.toStatus(error);
+    }
+  },
+});

@@ -1,0 +1,223 @@
+// Starting and stopping the keeper: the worker that owns the durable files of one volume.
+addToLibrary({
+  $SABFSKeeper__deps: ['$SABFS', '$SABFSErrors', '$SABFSOptions'],
+  $SABFSKeeper: {
+    // A worker that has not run by then is forbidden or broken.
+    START_LIMIT_MS: 20000,
+    // A keeper that says nothing for so long while it opens a volume.
+    SILENT_LIMIT_MS: 60000,
+    // How long another page's lock on the volume is waited for: enough for the page that this one replaces.
+    LOCK_LIMIT_MS: 1500,
+
+    // The keeper that this program runs: {worker, release}.
+    running: null,
+    // The process's or page's end is listened to.
+    listening: false,
+
+    source: () => {{{ sabfs:file emscripten/devices.js }}} + {{{ sabfs:file emscripten/keeper.js }}},
+    bytes: (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)),
+
+    async start(options) {
+      var doing = `open the volume "${options.volume}"`;
+      var release = await SABFSKeeper.lock(options, doing);
+      try {
+        var worker = SABFSKeeper.makeWorker(options, doing);
+        await SABFSKeeper.open(worker, options, doing);
+      } catch (error) {
+        worker?.terminate();
+        release();
+        throw error;
+      }
+      SABFSKeeper.running = {worker, release};
+      SABFSKeeper.listen();
+    },
+
+    // A lock of the origin's, as the files tell only after a while that somebody else has them.
+    async lock(options, doing) {
+      if (ENVIRONMENT_IS_NODE) return () => {};
+      if (!navigator['storage']?.['getDirectory']) {
+        throw SABFSErrors.make('EOPNOTSUPP', doing, 'this browser has no private file system here, as in a private ' +
+          'window or a page without https: set durability: "memory"');
+      }
+      if (!navigator['locks']) return () => {};
+      var name = `sabfs:${options.volume}:keeper`;
+      return new Promise((resolve, reject) => {
+        navigator['locks'].request(name, {'signal': AbortSignal['timeout'](SABFSKeeper.LOCK_LIMIT_MS)},
+          // Held until what is resolved with here is called.
+          () => new Promise((release) => resolve(release)),
+        ).catch((error) => {
+          // A page without an origin of its own has no locks; the files decide then.
+          if (error.name != 'TimeoutError' && error.name != 'AbortError') return resolve(() => {});
+          reject(SABFSErrors.make('EBUSY', doing, 'it is open elsewhere: close the other tab or program that uses it'));
+        });
+      });
+    },
+
+    makeWorker(options, doing) {
+      var given = options.keeper;
+      if (typeof given == 'object' && given.postMessage) return given;
+      try {
+#if ENVIRONMENT_MAY_BE_NODE
+        if (ENVIRONMENT_IS_NODE) {
+          var {Worker: NodeWorker} = process['getBuiltinModule']('node:worker_threads');
+          return given ? new NodeWorker(given) : new NodeWorker(SABFSKeeper.source(), {'eval': true, 'name': 'sabfs-keeper'});
+        }
+#endif
+        var url = given || URL.createObjectURL(new Blob([SABFSKeeper.source()], {'type': 'text/javascript'}));
+        return new Worker(url, {'name': 'sabfs-keeper'});
+      } catch (error) {
+        throw SABFSKeeper.blocked(given, doing, error.message);
+      }
+    },
+
+    blocked: (given, doing, why) => SABFSErrors.make('EACCES', doing, given
+      ? `its keeper does not start from ${given} (${why})`
+      : `its keeper does not start (${why}). If the page's Content-Security-Policy forbids workers from blob:, ` +
+        'allow them (worker-src blob:) or set `keeper` to the address of keeper.js'),
+
+    // Hands the store to the worker; resolves when the volume is in it.
+    open: (worker, options, doing) => new Promise((resolve, reject) => {
+      var timer, limit = (time, error) => {
+        clearTimeout(timer);
+        timer = setTimeout(() => reject(error()), time);
+      };
+      limit(SABFSKeeper.START_LIMIT_MS, () => SABFSKeeper.blocked(options.keeper, doing, 'no answer'));
+      var receive = (data) => {
+        var message = data && data['sabfs'];
+        if (!message) return;
+        var {'progress': progress, 'error': error, 'warning': warning} = message;
+        limit(SABFSKeeper.SILENT_LIMIT_MS,
+          () => SABFSErrors.make('ETIMEDOUT', doing, 'its keeper says nothing for a minute'));
+        if (progress) {
+          var [phase, done, total] = progress;
+          options.onProgress?.({
+            'phase': phase ? 'load' : 'recover', 'doneBytes': done * 4096, 'totalBytes': total * 4096,
+          });
+        }
+        if (warning) err(`SABFS: the volume "${options.volume}": ${warning}`);
+        if (error) {
+          clearTimeout(timer);
+          SABFSKeeper.failed();
+          reject(SABFSErrors.make(SABFSKeeper.codeOf(error), doing, error['message']));
+        }
+        if (message['ready'] || message['stopped']) clearTimeout(timer);
+        if (message['ready']) {
+          // From now on the keeper does not keep the process alive.
+          worker.unref?.();
+          resolve();
+        }
+        if (message['stopped']) SABFSKeeper.ended?.();
+      };
+      var fail = (event) => {
+        clearTimeout(timer);
+        // Without a message the script was not even loaded.
+        var why = event?.message;
+        SABFSKeeper.failed();
+        reject(why ? SABFSErrors.make('EIO', doing, `its keeper fails: ${why}`)
+          : SABFSKeeper.blocked(options.keeper, doing, 'the worker is not loaded'));
+      };
+      if (worker.on) {
+        worker.on('message', receive);
+        worker.on('error', fail);
+      } else {
+        worker.onmessage = (event) => receive(event.data);
+        worker.onerror = fail;
+      }
+      worker.postMessage({
+        'store': SABFS.store,
+        'volume': options.volume,
+        'folder': options.folder,
+        'durability': SABFSOptions.DURABILITIES.indexOf(options.durability),
+        'readOnly': options.readOnly,
+        'keeper': SABFSKeeper.bytes({{{ sabfs:base64 keeper.wasm }}}),
+        'helper': SABFSKeeper.bytes({{{ sabfs:base64 helpers/helper-st.wasm }}}),
+      });
+    }),
+
+    codeOf(error) {
+      if (error['code'] in SABFSErrors.table) return error['code'];
+      for (var [name, [, number]] of Object.entries(SABFSErrors.table)) {
+        if (number == error['errno']) return name;
+      }
+      return 'EIO';
+    },
+
+    // A keeper that ends in the middle of its work: nobody may wait for it.
+    failed() {
+      if (Atomics.load(SABFS.i32, SABFS.KEEPER) != SABFS.KEEPER_UP) return;
+      Atomics.store(SABFS.i32, SABFS.FAILURE, 5);
+      Atomics.store(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_FAILED);
+      for (var word of [SABFS.KEEPER, SABFS.DURABLE, SABFS.WRITTEN]) Atomics.notify(SABFS.i32, word);
+    },
+
+    ring() {
+      Atomics.add(SABFS.i32, SABFS.BELL, 1);
+      Atomics.notify(SABFS.i32, SABFS.BELL);
+    },
+
+    requestCommit() {
+      Atomics.store(SABFS.i32, SABFS.WANTED, Atomics.load(SABFS.i32, SABFS.CHANGE));
+      SABFSKeeper.ring();
+    },
+
+    requestStop() {
+      Atomics.store(SABFS.i32, SABFS.STOP, 1);
+      SABFSKeeper.ring();
+    },
+
+    // Whether another program is attached to the store: words of the client slots (src/store/runtime.rs).
+    shared() {
+      for (var client = 0; client < 64; client++) {
+        if (Atomics.load(SABFS.i32, (4096 + client * 128) >> 2)) return true;
+      }
+      return false;
+    },
+
+    // Stops the keeper; resolves when the files are closed and the volume can be opened again.
+    async stop() {
+      var {worker, release} = SABFSKeeper.running;
+      worker.ref?.();
+      var ended = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
+      SABFSKeeper.requestStop();
+      await ended;
+      SABFSKeeper.running = null;
+      worker.terminate();
+      release();
+      var failed = Atomics.load(SABFS.i32, SABFS.KEEPER) == SABFS.KEEPER_FAILED;
+      Atomics.store(SABFS.i32, SABFS.STATE, SABFS.CLOSED);
+      Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
+      if (failed) {
+        throw SABFSErrors.make(SABFSKeeper.codeOf({'errno': Atomics.load(SABFS.i32, SABFS.FAILURE)}),
+          'unmount the volume', 'its last changes could not be written');
+      }
+    },
+
+    // The end of the page or the process is a last chance to commit.
+    listen() {
+      if (SABFSKeeper.listening) return;
+      SABFSKeeper.listening = true;
+#if ENVIRONMENT_MAY_BE_NODE
+      if (ENVIRONMENT_IS_NODE) {
+        process.on('exit', () => {
+          if (!SABFSKeeper.running) return;
+          SABFSKeeper.requestStop();
+          // The worker runs until this handler returns.
+          Atomics.wait(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_UP, 10000);
+        });
+        return;
+      }
+#endif
+#if ENVIRONMENT_MAY_BE_WEB
+      if (typeof document != 'undefined') {
+        document.addEventListener('visibilitychange', () => {
+          if (SABFSKeeper.running && document.visibilityState == 'hidden') SABFSKeeper.requestCommit();
+        });
+      }
+      // Without this Chromium lets a worker that sleeps keep its files for two seconds more.
+      globalThis.addEventListener?.('pagehide', () => {
+        if (SABFSKeeper.running) SABFSKeeper.requestStop();
+      });
+#endif
+    },
+  },
+});

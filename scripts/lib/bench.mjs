@@ -1,0 +1,101 @@
+// Measures file operations in the browsers, side by side with other file systems for Emscripten programs.
+// scripts/bench calls it.
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { measureEngine } from '../../benches/measure.mjs';
+import { OURS, PEERS, build } from '../../benches/peers.mjs';
+import { profile } from '../../benches/profile.mjs';
+import { machine, printTable, rowsOf } from '../../benches/report.mjs';
+
+const USAGE = `scripts/bench [OPTION…]
+
+  --json FILE       write the results
+  --engine LIST     chromium, firefox (default: those that are there)
+  --quick           fewer and shorter rounds, shorter folders: a look, not a measurement
+  --case LIST       some of the cases only
+  --peer LIST       some of the file systems only: ${Object.keys(PEERS).join(', ')}
+  --threads LIST    how many threads work at the same time, up to 3 (default 1)
+  --rounds N        how often each case is measured
+  --profile CASE    print where the time of a case goes, in Chromium; --peer names whose (default ${OURS})
+`;
+
+const options = {
+  json: { type: 'string' },
+  engine: { type: 'string' },
+  quick: { type: 'boolean', default: false },
+  case: { type: 'string' },
+  peer: { type: 'string' },
+  threads: { type: 'string', default: '1' },
+  rounds: { type: 'string' },
+  profile: { type: 'string' },
+  help: { type: 'boolean', short: 'h', default: false },
+};
+
+function refuse(message) {
+  console.error(`error: ${message}\n\n${USAGE}`);
+  process.exit(2);
+}
+
+const list = (text) => text?.split(',').filter(Boolean);
+
+function parse() {
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    return refuse(error.message);
+  }
+}
+
+async function main() {
+  const values = parse();
+  if (values.help) return process.stdout.write(USAGE);
+  const peers = list(values.peer) ?? (values.profile ? [OURS] : Object.keys(PEERS));
+  for (const name of peers) if (!PEERS[name]) refuse(`there is no peer ${name}`);
+  if (values.profile) {
+    for (const name of peers) await profile(name, values.profile);
+    return;
+  }
+  const there = ['chromium', 'firefox'].filter((name) => process.env[`SABFS_${name.toUpperCase()}`]);
+  const engines = list(values.engine) ?? there;
+  for (const name of engines) if (!there.includes(name)) refuse(`there is no ${name} on this machine`);
+  const threads = list(values.threads).map(Number);
+  if (!threads.every((count) => count >= 1 && count <= 3)) refuse('--threads: 1 to 3');
+
+  const scripts = Object.fromEntries(peers.map((name) => [name, build(name)]));
+  // A batch is long against the clock's steps (5 us in Chromium, 20 us in Firefox).
+  const plan = {
+    scripts,
+    threads,
+    cases: list(values.case),
+    names: values.quick ? 300 : 1000,
+    rounds: Number(values.rounds ?? (values.quick ? 4 : 11)),
+    batch_ms: values.quick ? 25 : 60,
+    // A slow file system is measured less often, so that the fast ones are not kept waiting.
+    budget_ms: values.quick ? 3_000 : 15_000,
+    settle_ms: values.quick ? 5 : 20,
+  };
+  const rows = [];
+  const about = { ...machine(), names: plan.names, rounds: plan.rounds, engines: {} };
+  for (const engine of engines) {
+    const { version, results } = await measureEngine(engine, plan);
+    about.engines[engine] = version;
+    const measured = rowsOf(engine, results);
+    printTable(`${version}, ${plan.names} names in a folder`, measured, peers);
+    rows.push(...measured);
+  }
+  about.load_after = os.loadavg();
+  console.log(`\n${about.cpu}, ${about.cores} cores; load ${about.load_before[0].toFixed(1)} before, ${about.load_after[0].toFixed(1)} after`);
+  if (values.json) {
+    fs.mkdirSync(path.dirname(path.resolve(values.json)), { recursive: true });
+    fs.writeFileSync(values.json, `${JSON.stringify({ about, rows }, null, 1)}\n`);
+  }
+}
+
+await main().catch((error) => {
+  console.error(`error: ${error.message}`);
+  process.exitCode = 1;
+});
+// A browser that did not end in time must not keep the run going.
+process.exit();

@@ -1,0 +1,57 @@
+# SQLite and the programs that are made of it: for the tests and for the demo. scripts/lib/programs.sh reads this file.
+#
+# The amalgamation is the one that a crate carries (demo/sources/Cargo.toml). It is neither changed nor patched: it
+# runs with its own unix VFS on the file system's system calls.
+# shellcheck shell=bash
+
+# No shared memory between files is mapped by a WebAssembly program, hence no mmap; usleep() is there, but there is no
+# configure script to say so.
+SQLITE_OPTIONS="-DSQLITE_THREADSAFE=1 -DHAVE_USLEEP=1 -DSQLITE_MAX_MMAP_SIZE=0 -DSQLITE_OMIT_LOAD_EXTENSION
+  -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_MATH_FUNCTIONS"
+SQLITE_OBJECT=dist/sqlite/sqlite3.o
+
+# crate_folder NAME: where cargo keeps the crate's sources. Fetches them the first time; later no network is needed.
+crate_folder() {
+  local manifest=demo/sources/Cargo.toml answer
+  local query=(cargo metadata --locked --format-version 1 --manifest-path "$manifest")
+  answer=$("${query[@]}" --offline 2>/dev/null || "${query[@]}") ||
+    die "cargo cannot fetch what $manifest names" "cargo fetch --manifest-path $manifest"
+  printf '%s' "$answer" | "$SABFS_NODE" -e '
+    const { packages } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+    const found = packages.find((one) => one.name === process.argv[1]);
+    console.log(require("node:path").dirname(found.manifest_path));' "$1"
+}
+
+build_sqlite() {
+  local folder
+  folder=$(crate_folder libsqlite3-sys)/sqlite3
+  mkdir -p dist/sqlite
+  # The header lies at a fixed place, so that no program's flags depend on where cargo keeps its crates.
+  cmp -s "$folder/sqlite3.h" dist/sqlite/sqlite3.h || cp "$folder/sqlite3.h" dist/sqlite/sqlite3.h
+  toolchain_id
+  local recipe="$TOOLCHAIN_ID / $folder / $SQLITE_OPTIONS"
+  if fresh $SQLITE_OBJECT "$recipe" "$folder/sqlite3.c"; then return 0; fi
+  begin "building $SQLITE_OBJECT" $SQLITE_OBJECT
+  # shellcheck disable=SC2086
+  emcc -O2 -pthread -c $SQLITE_OPTIONS "$folder/sqlite3.c" -o $SQLITE_OBJECT.new || die "SQLite does not build"
+  mv $SQLITE_OBJECT.new $SQLITE_OBJECT
+  finish $SQLITE_OBJECT "$recipe"
+}
+
+# Before the programs are linked, and only then.
+case " ${GOALS[*]} " in *" all "* | *" programs "*) build_sqlite ;; esac
+
+SQLITE="-Idist/sqlite $SQLITE_OBJECT"
+TREE_INPUT="--js-library tests/programs/tree_input.js"
+
+# shellcheck disable=SC2086
+{
+  program sqlite-rows "tests/programs/sqlite_rows.c" $MT $SQLITE
+  program tree-unpack "tests/programs/tree_unpack.c" $MT $TREE_INPUT
+  program tree-verify "tests/programs/tree_verify.c" $MT $TREE_INPUT
+  # The demo's shell is a module, so that its page learns of a failed start by a rejected promise.
+  program sqlite-shell "demo/program/shell.c demo/program/page.c demo/program/watch.c" -O2 -std=gnu23 -sWASMFS \
+    -sINITIAL_MEMORY=64MB $THREADS -sMODULARIZE -sEXPORT_ES6 -sENVIRONMENT=web,worker \
+    -sEXPORTED_RUNTIME_METHODS=stringToNewUTF8,PThread -sEXPORTED_FUNCTIONS=_main,_free \
+    --js-library demo/program/page.js $SABFS_JS $SQLITE dist/lib/libsabfs-mt.a
+}

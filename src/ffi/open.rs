@@ -1,0 +1,137 @@
+//! Opening a volume's files into a store: what a keeper worker does, and a program that is its own
+//! keeper.
+
+use super::device::JsDevice;
+use crate::core::{Image, LoadError};
+use crate::errno::Errno;
+use crate::format::BLOCK_SIZE;
+use crate::persist::{Found, Keeper, OpenError, OpenOptions, Progress};
+use crate::store::runtime::{self as rt, Durability};
+use crate::store::{Store, WasmStore};
+use crate::vfs::{Clock, Volume};
+use std::fmt;
+
+/// Word: 1 while somebody has or makes a volume in the store. JavaScript sets it before a mount, so
+/// that of several programs one does the work.
+const CLAIM: u64 = 32;
+
+/// Number in lock words of whoever opens a volume: greater than those of client slots.
+const CLIENT: u32 = rt::CLIENTS_MAX as u32 + 1;
+
+/// What the edge's surroundings give.
+pub(super) struct Host {
+    /// Time of day.
+    pub now_ns: Clock,
+    /// Milliseconds that never go back.
+    pub now_ms: fn() -> u64,
+    /// Random bytes that nobody can guess.
+    pub random: fn() -> [u8; 32],
+}
+
+/// Why a volume was not opened.
+pub(super) enum Failure {
+    Os(Errno),
+    Open(OpenError),
+    Load(LoadError),
+    /// A volume is to be read only, and there is none.
+    Nothing,
+    /// The device took the new volume, but not its first commit.
+    FirstCommit(Errno),
+}
+
+impl Failure {
+    pub(super) fn errno(&self) -> Errno {
+        match self {
+            Self::Os(errno) | Self::FirstCommit(errno) => *errno,
+            Self::Open(error) => error.errno(),
+            Self::Load(error) => error.errno(),
+            Self::Nothing => Errno::ENOENT,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Os(Errno::EINVAL) => write!(f, "the store is too small: set a larger capacity"),
+            Self::Os(errno) => errno.fmt(f),
+            Self::Open(error) => error.fmt(f),
+            Self::Load(error) => error.fmt(f),
+            Self::Nothing => write!(f, "there is no such volume, and readOnly forbids to make one"),
+            Self::FirstCommit(errno) => write!(f, "the new volume cannot be written: {errno}"),
+        }
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self::Os(errno)
+    }
+}
+
+/// Clears what an earlier volume left in the runtime region, but the claim, and makes a new one.
+pub(super) fn prepare(store: &WasmStore, durability: Durability, id: u32) -> Result<(), Errno> {
+    let capacity = rt::capacity_of_store(store.size_bytes());
+    if capacity == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let end = rt::image_base_blocks(capacity) * BLOCK_SIZE as u64;
+    store.zero(0, CLAIM);
+    store.zero(CLAIM + 4, end - CLAIM - 4);
+    Image::prepare(store, id, durability).map(drop)
+}
+
+/// Makes the store anew, opens the volume's files, recovers them, loads or makes the volume.
+pub(super) fn open(
+    store: WasmStore,
+    durability: Durability,
+    read_only: bool,
+    host: &Host,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Keeper<WasmStore, JsDevice>, Volume<WasmStore>), Failure> {
+    let seed = (host.random)();
+    let [id @ .., _] = seed.as_chunks::<4>().0 else { return Err(Errno::EIO.into()) };
+    prepare(&store, durability, u32::from_le_bytes(id[0]))?;
+    let image = Image::attach(store, CLIENT)?;
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&(host.random)()[..16]);
+    let random = host.random;
+    let options = OpenOptions::new(
+        uuid,
+        Box::new(move || {
+            let mut number = [0; 8];
+            number.copy_from_slice(&random()[..8]);
+            u64::from_le_bytes(number)
+        }),
+    );
+    let now_ms = host.now_ms;
+    let mut beating = |step| {
+        store.fetch_add(rt::KEEPER_BEAT, 1);
+        progress(step);
+    };
+    let (mut keeper, found) = Keeper::open(
+        image,
+        JsDevice::Image,
+        JsDevice::Journal,
+        options,
+        Box::new(now_ms),
+        &mut beating,
+    )
+    .map_err(Failure::Open)?;
+    let volume = match found {
+        Found::New if read_only => return Err(Failure::Nothing),
+        Found::New => {
+            let mut seed = (host.random)();
+            seed[..16].copy_from_slice(&uuid);
+            let volume = Volume::format(store, CLIENT, host.now_ns, seed)?;
+            // A device that is full says so now, not at the program's first fsync.
+            keeper.commit_now().map_err(Failure::FirstCommit)?;
+            volume
+        }
+        Found::Volume(_) => Volume::load(store, CLIENT, host.now_ns).map_err(Failure::Load)?,
+    };
+    if read_only {
+        store.store(rt::READ_ONLY, 1);
+    }
+    Ok((keeper, volume))
+}

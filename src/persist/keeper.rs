@@ -1,0 +1,281 @@
+//! The keeper: the one owner of a volume's files, who serves commits.
+//!
+//! A worker calls [`Keeper::turn`] in a loop. A program without a second thread owns the keeper itself and
+//! calls [`Keeper::commit_now`] where it would wait for one.
+//!
+//! Invariants
+//! - A commit is tried when somebody asks for one, and once a second while anything is dirty. After an
+//!   error the next request tries again at once, the timer ever more rarely.
+//! - Requests that arrive while a commit runs are served by the next one, all together.
+//! - `KEEPER_BEAT` moves at least once a turn and before every call of a device.
+//! - `FAILURE` is set when an attempt fails and cleared when one succeeds; nothing is given up, so the
+//!   state stays `Up` until the keeper is stopped.
+
+use super::commit::{CommitError, Committer};
+use super::device::Device;
+use super::disk::Disk;
+use super::error::OpenError;
+use super::recovery::{Found, OpenOptions, Progress, open_volume};
+use super::wait::reached;
+use crate::core::Image;
+use crate::errno::Errno;
+use crate::store::Store;
+use crate::store::runtime::{self as rt, Durability, KeeperState, VolumeState};
+
+/// Dirty blocks are committed, and written records flushed, at least this often.
+const TIMER_MS: u64 = 1000;
+/// The longest pause of the timer after errors.
+const RETRY_MAX_MS: u64 = 32_000;
+/// Blocks that a checkpoint in the background writes before the keeper looks for requests again.
+const CHECKPOINT_STEP_BLOCKS: usize = 64;
+
+/// Gives the time in milliseconds; it never goes back.
+pub type Clock = Box<dyn FnMut() -> u64 + Send>;
+
+/// What a turn did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing was to be done until the time ran out.
+    Idle,
+    /// Something was done, or the keeper was woken; there may be more to do.
+    Busy,
+    /// The keeper has stopped: drop it, which closes the files.
+    Stopped,
+}
+
+/// An attempt that failed, and when the next one is due without a request.
+struct Failing {
+    bell: u32,
+    retry_at_ms: u64,
+    pause_ms: u64,
+}
+
+/// The owner of a volume's files.
+pub struct Keeper<S, D> {
+    image: Image<S>,
+    disk: Disk<D>,
+    committer: Committer,
+    clock: Clock,
+    /// When the timer is due.
+    timer_ms: u64,
+    failing: Option<Failing>,
+    last_error: Option<CommitError>,
+    stopped: bool,
+}
+
+impl<S: Store, D: Device> Keeper<S, D> {
+    /// Opens a volume's files, recovers them, loads the image into the store (which is fresh), and serves
+    /// it from now on.
+    ///
+    /// When nothing was there the caller formats the volume in the store, with the options' uuid.
+    pub fn open(
+        image: Image<S>,
+        image_device: D,
+        journal_device: D,
+        options: OpenOptions,
+        mut clock: Clock,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Self, Found), OpenError> {
+        let (limits, rules) = (options.limits, options.rules);
+        let opened = open_volume(image_device, journal_device, &image, options, progress)?;
+        let change = image.store().load(rt::CHANGE);
+        let timer_ms = clock() + TIMER_MS;
+        let keeper = Self {
+            disk: opened.disk,
+            committer: Committer::new(change, limits, rules),
+            clock,
+            timer_ms,
+            failing: None,
+            last_error: None,
+            stopped: false,
+            image,
+        };
+        let store = keeper.image.store();
+        for word in [rt::WANTED, rt::WRITTEN, rt::DURABLE] {
+            store.store(word, change);
+        }
+        for word in [rt::KEEPER_STOP, rt::COMMITS, rt::BLOCKS_WRITTEN, rt::FLUSHES] {
+            store.store(word, 0);
+        }
+        keeper.set_state(KeeperState::Up);
+        Ok((keeper, opened.found))
+    }
+
+    /// The keeper's view of the image.
+    pub fn image(&self) -> &Image<S> {
+        &self.image
+    }
+
+    /// The error of the last attempt to commit, if it failed: for a message, `FAILURE` has the number.
+    pub fn last_error(&self) -> Option<&CommitError> {
+        self.last_error.as_ref()
+    }
+
+    /// Serves what there is to serve; waits for work at most `timeout_ms`.
+    pub fn turn(&mut self, timeout_ms: u32) -> Turn {
+        if self.stopped {
+            return Turn::Stopped;
+        }
+        beat(&self.image);
+        // Read before the work is looked for: what arrives after it makes the wait below return.
+        let bell = self.image.store().load(rt::KEEPER_BELL);
+        if self.image.store().load(rt::KEEPER_STOP) != 0 {
+            // Why it failed, if it did, is in FAILURE and in `last_error`.
+            let _ = self.stop();
+            return Turn::Stopped;
+        }
+        let now = (self.clock)();
+        let due = now >= self.timer_ms;
+        let retry = self.failing.as_ref().is_some_and(|failing| now >= failing.retry_at_ms);
+        let wanted = retry || self.requested() || due && self.anything_to_commit();
+        if wanted && self.may_try(bell, now) {
+            let flush = due || retry || self.image.durability() == Durability::Strict;
+            self.attempt(flush, bell, now);
+            return Turn::Busy;
+        }
+        if due {
+            self.timer_ms = now + TIMER_MS;
+        }
+        if self.disk.checkpoint_due() && self.may_try(bell, now) {
+            self.checkpoint(bell, now);
+            return Turn::Busy;
+        }
+        let next_ms = self.failing.as_ref().map_or(self.timer_ms, |failing| failing.retry_at_ms);
+        let pause = next_ms.saturating_sub(now).clamp(1, TIMER_MS);
+        let pause = u32::try_from(pause).unwrap_or(u32::MAX);
+        match self.image.store().wait(rt::KEEPER_BELL, bell, pause.min(timeout_ms)) {
+            crate::store::Wait::TimedOut if pause >= timeout_ms => Turn::Idle,
+            _ => Turn::Busy,
+        }
+    }
+
+    /// Commits everything that has changed, durably but in relaxed mode; for those who have no keeper
+    /// worker.
+    pub fn commit_now(&mut self) -> Result<(), Errno> {
+        if self.stopped {
+            return Err(Errno::EIO);
+        }
+        let (bell, now) = (self.image.store().load(rt::KEEPER_BELL), (self.clock)());
+        self.attempt(self.image.durability() != Durability::Relaxed, bell, now);
+        self.last_error.map_or(Ok(()), |error| Err(error.errno()))
+    }
+
+    /// Commits everything durably and brings it to the image file, which then holds the volume alone.
+    pub fn checkpoint_now(&mut self) -> Result<(), Errno> {
+        if self.stopped {
+            return Err(Errno::EIO);
+        }
+        let (bell, now) = (self.image.store().load(rt::KEEPER_BELL), (self.clock)());
+        self.attempt(true, bell, now);
+        if self.last_error.is_none() {
+            let result = self.disk.checkpoint_all(&|| beat(&self.image));
+            self.finish(result.map_err(CommitError::Device), bell, now);
+        }
+        self.last_error.map_or(Ok(()), |error| Err(error.errno()))
+    }
+
+    /// Commits everything durably and stops. After an error nothing is closed in order, but the files
+    /// hold the last state that was committed.
+    pub fn stop(&mut self) -> Result<(), Errno> {
+        if self.stopped {
+            return Ok(());
+        }
+        let (bell, now) = (self.image.store().load(rt::KEEPER_BELL), (self.clock)());
+        self.attempt(true, bell, now);
+        self.stopped = true;
+        let failed = self.last_error.is_some();
+        self.set_state(if failed { KeeperState::Failed } else { KeeperState::Stopped });
+        // Those who wait for a commit find that nobody serves them any more.
+        for word in [rt::WRITTEN, rt::DURABLE] {
+            self.image.store().notify(word, u32::MAX);
+        }
+        self.last_error.map_or(Ok(()), |error| Err(error.errno()))
+    }
+
+    /// Whether an attempt makes sense: after an error only when somebody rang or the pause is over.
+    fn may_try(&self, bell: u32, now_ms: u64) -> bool {
+        self.failing.as_ref().is_none_or(|failing| bell != failing.bell || now_ms >= failing.retry_at_ms)
+    }
+
+    /// Whether somebody waits for a commit.
+    fn requested(&self) -> bool {
+        let store = self.image.store();
+        let got = match self.image.durability() {
+            Durability::Relaxed => self.committer.written(),
+            _ => self.committer.durable(),
+        };
+        // A count that was never reached must not keep the keeper busy for ever.
+        !reached(got, store.load(rt::WANTED)) && got != store.load(rt::CHANGE)
+    }
+
+    fn anything_to_commit(&self) -> bool {
+        self.image.store().load(rt::DIRTY_COUNT) != 0
+            || self.committer.has_owed()
+            || self.committer.has_unflushed(&self.disk)
+    }
+
+    fn attempt(&mut self, flush: bool, bell: u32, now_ms: u64) {
+        let beat = || beat(&self.image);
+        let result = self.committer.commit(&self.image, &mut self.disk, flush, &beat);
+        self.timer_ms = if flush { now_ms + TIMER_MS } else { self.timer_ms };
+        self.finish(result, bell, now_ms);
+    }
+
+    fn checkpoint(&mut self, bell: u32, now_ms: u64) {
+        let beat = || beat(&self.image);
+        let result = self.disk.checkpoint_some(CHECKPOINT_STEP_BLOCKS, &beat);
+        match result {
+            // Until a commit succeeds too, an earlier failure is not over.
+            Ok(()) if self.failing.is_some() => {}
+            result => self.finish(result.map_err(CommitError::Device), bell, now_ms),
+        }
+    }
+
+    /// Publishes how an attempt ended.
+    fn finish(&mut self, result: Result<(), CommitError>, bell: u32, now_ms: u64) {
+        let store = self.image.store();
+        let journal = &self.disk.journal;
+        store.store(rt::COMMITS, self.committer.commits);
+        store.store(rt::BLOCKS_WRITTEN, journal.written.wrapping_add(self.disk.image.written));
+        store.store(rt::FLUSHES, journal.flushes.wrapping_add(self.disk.image.flushes));
+        match result {
+            Ok(()) => {
+                if self.failing.take().is_some() {
+                    self.set_failure(0);
+                }
+                self.last_error = None;
+            }
+            Err(error) => {
+                let last = self.failing.as_ref().map_or(TIMER_MS / 2, |failing| failing.pause_ms);
+                let pause_ms = (last * 2).min(RETRY_MAX_MS);
+                self.failing = Some(Failing { bell, retry_at_ms: now_ms + pause_ms, pause_ms });
+                self.last_error = Some(error);
+                self.set_failure(error.errno().linux().cast_unsigned());
+                for word in [rt::WRITTEN, rt::DURABLE] {
+                    store.notify(word, u32::MAX);
+                }
+            }
+        }
+        beat(&self.image);
+    }
+
+    /// Sets `FAILURE`, unless it says why the volume as a whole failed.
+    fn set_failure(&self, number: u32) {
+        let store = self.image.store();
+        if store.load(rt::STATE) != VolumeState::Failed as u32 {
+            store.store(rt::FAILURE, number);
+        }
+    }
+
+    fn set_state(&self, state: KeeperState) {
+        let store = self.image.store();
+        store.store(rt::KEEPER_STATE, state as u32);
+        store.notify(rt::KEEPER_STATE, u32::MAX);
+        beat(&self.image);
+    }
+}
+
+/// Tells waiters that the keeper lives; called before every call of a device.
+fn beat<S: Store>(image: &Image<S>) {
+    image.store().fetch_add(rt::KEEPER_BEAT, 1);
+}

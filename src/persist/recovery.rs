@@ -1,0 +1,328 @@
+//! Opening a volume: replaying the journal, checking that the files belong together, loading.
+//!
+//! Both segments are replayed, the older one first, always and wholly; what is checkpointed already is
+//! written once more, so that a checkpoint lost behind a device that lied about a flush is mended.
+//!
+//! Invariants
+//! - Nothing is written before everything was checked: a volume that is refused is left as it was.
+//! - Replay is repeatable: the journal is changed only after the image is flushed, and then only the
+//!   older segment's header. A crash at any point of it leads to the same image.
+
+use super::device::{Device, DeviceError};
+use super::disk::Disk;
+use super::error::OpenError;
+use super::image_file::ImageFile;
+use super::journal::{Journal, Random, Segment, read_span};
+use super::load::load;
+use super::plan::Limits;
+use super::replay::{Replay, copy_bytes, newest, replay};
+use super::rules::{Rule, Rules};
+use crate::core::Image;
+use crate::format::journal::{
+    SEGMENT_BLOCKS_DEFAULT, SEGMENT_BLOCKS_MAX, SEGMENT_BLOCKS_MIN, SEGMENTS, SegmentHeader,
+    SegmentHeaderError,
+};
+use crate::format::{BLOCK_SIZE, Block, Superblock};
+use crate::store::Store;
+
+const BLOCK: u64 = BLOCK_SIZE as u64;
+
+/// How a volume is to be opened.
+pub struct OpenOptions {
+    /// Name of the volume if it is a new one; whoever formats it uses the same.
+    pub uuid: [u8; 16],
+    /// Random numbers that nobody can guess, for the keys of the journal.
+    pub random: Random,
+    /// Blocks of a journal segment if the volume is new.
+    pub segment_blocks: u32,
+    /// Take an image without a journal for a whole volume.
+    pub adopt: bool,
+    pub(super) limits: Limits,
+    pub(super) rules: Rules,
+}
+
+impl OpenOptions {
+    /// The usual options.
+    pub fn new(uuid: [u8; 16], random: Random) -> Self {
+        Self {
+            uuid,
+            random,
+            segment_blocks: SEGMENT_BLOCKS_DEFAULT,
+            adopt: false,
+            limits: Limits::default(),
+            rules: Rules::default(),
+        }
+    }
+}
+
+/// What opening is busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Replaying the journal.
+    Recover,
+    /// Loading the image into the store.
+    Load,
+}
+
+/// How far opening has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What it is busy with.
+    pub phase: Phase,
+    /// Blocks done.
+    pub done_blocks: u32,
+    /// Blocks in all.
+    pub total_blocks: u32,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No volume: the core makes one in the store, with the uuid of the options, and the first commit
+    /// persists it. A crash before leaves no volume again.
+    New,
+    /// A volume, which is in the store now.
+    Volume(Superblock),
+}
+
+/// An opened volume.
+pub struct Opened<D> {
+    /// What was found.
+    pub found: Found,
+    pub(super) disk: Disk<D>,
+}
+
+/// Opens a volume's files, recovers them and loads the image into the store, which is fresh.
+pub fn open_volume<S: Store, D: Device>(
+    image_device: D,
+    mut journal_device: D,
+    image: &Image<S>,
+    options: OpenOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Opened<D>, OpenError> {
+    let mut file = ImageFile::open(image_device)?;
+    let read = read_journal(&mut journal_device)?;
+    let merged = Merged::new(&read);
+    let mut head = [[0; BLOCK_SIZE]; 3];
+    for (block, bytes) in (0..).zip(&mut head) {
+        merged.read(&mut file, block, bytes)?;
+    }
+    let OpenOptions { uuid, random, segment_blocks, adopt, rules, .. } = options;
+    let segment_blocks = segment_blocks.clamp(SEGMENT_BLOCKS_MIN, SEGMENT_BLOCKS_MAX);
+
+    if !merged.committed && head.as_flattened().iter().all(|&byte| byte == 0) {
+        // Fresh data of a first commit that was not completed may be in the image: away with it.
+        file.clear()?;
+        let mut journal = Journal::new(journal_device, uuid, segment_blocks, random, rules);
+        journal.create()?;
+        return Ok(Opened { found: Found::New, disk: Disk::new(file, journal, rules) });
+    }
+
+    let superblock = Superblock::choose([&head[0], &head[1]])?;
+    let geometry = superblock.geometry;
+    if !read.found.is_empty() && read.uuid != superblock.uuid {
+        return Err(OpenError::OtherVolume);
+    }
+    if geometry.image_blocks() > image.capacity_blocks() {
+        return Err(OpenError::Capacity {
+            capacity_blocks: image.capacity_blocks(),
+            needed_blocks: geometry.image_blocks(),
+        });
+    }
+    merged.check(&file, &read, geometry.image_blocks())?;
+
+    let journal = if read.found.is_empty() {
+        if !adopt {
+            return Err(match read.size_bytes {
+                0 => OpenError::NoJournal,
+                _ => OpenError::JournalDamaged { what: "no segment has a valid header" },
+            });
+        }
+        let mut journal = Journal::new(journal_device, superblock.uuid, segment_blocks, random, rules);
+        journal.create()?;
+        journal
+    } else {
+        let total_blocks = merged.copies.len() as u32;
+        let report = |done_blocks| Progress { phase: Phase::Recover, done_blocks, total_blocks };
+        progress(report(0));
+        merged.apply(&mut file)?;
+        progress(report(total_blocks));
+        let journal = Journal::new(journal_device, read.uuid, read.segment_blocks, random, rules);
+        resume(journal, read, &file)?
+    };
+    image.set_geometry(geometry);
+    let total_blocks = geometry.image_blocks();
+    load(&mut file, image, geometry, &mut |done_blocks| {
+        progress(Progress { phase: Phase::Load, done_blocks, total_blocks });
+    })?;
+    Ok(Opened { found: Found::Volume(superblock), disk: Disk::new(file, journal, rules) })
+}
+
+/// A segment with a valid header.
+struct Valid {
+    index: usize,
+    header: SegmentHeader,
+    bytes: Vec<u8>,
+    replay: Replay,
+}
+
+/// What is in the journal file.
+struct Read {
+    size_bytes: u64,
+    segment_blocks: u32,
+    uuid: [u8; 16],
+    /// The older one first.
+    found: Vec<Valid>,
+}
+
+fn read_journal<D: Device>(device: &mut D) -> Result<Read, OpenError> {
+    let size_bytes = device.size_bytes()?;
+    let mut read = Read { size_bytes, segment_blocks: 0, uuid: [0; 16], found: Vec::new() };
+    let mut headers = [None; SEGMENTS];
+    headers[0] = read_header(device, 0)?;
+    // Without the first header only the file's length tells where the second one is.
+    let half = u32::try_from(size_bytes / SEGMENTS as u64 / BLOCK).unwrap_or(u32::MAX);
+    let segment_blocks = headers[0].map_or(half, |header| header.segment_blocks);
+    if segment_blocks >= SEGMENT_BLOCKS_MIN {
+        headers[1] = read_header(device, u64::from(segment_blocks) * BLOCK)?;
+    }
+    let valid: Vec<SegmentHeader> = headers.into_iter().flatten().collect();
+    let Some(first) = valid.first() else { return Ok(read) };
+    if valid.iter().any(|header| header.segment_blocks != segment_blocks) {
+        return Err(OpenError::JournalDamaged { what: "the segments' sizes differ" });
+    }
+    if valid.iter().any(|header| header.uuid != first.uuid) {
+        return Err(OpenError::OtherVolume);
+    }
+    let needed_bytes = u64::from(segment_blocks) * SEGMENTS as u64 * BLOCK;
+    if size_bytes < needed_bytes {
+        return Err(OpenError::JournalTruncated { size_bytes, needed_bytes });
+    }
+    (read.segment_blocks, read.uuid) = (segment_blocks, first.uuid);
+    for (index, header) in headers.into_iter().enumerate() {
+        let Some(header) = header else { continue };
+        let len = segment_blocks as usize * BLOCK_SIZE;
+        let bytes = read_span(device, index as u64 * len as u64, len)?;
+        let replay = replay(&bytes, &header);
+        read.found.push(Valid { index, header, bytes, replay });
+    }
+    read.found.sort_by_key(|segment| segment.header.epoch);
+    Ok(read)
+}
+
+fn read_header<D: Device>(device: &mut D, at: u64) -> Result<Option<SegmentHeader>, OpenError> {
+    let bytes = read_span(device, at, BLOCK_SIZE)?;
+    match SegmentHeader::check(&bytes) {
+        Ok(header) => Ok(Some(header)),
+        Err(SegmentHeaderError::Invalid) => Ok(None),
+        Err(SegmentHeaderError::Version(version)) => Err(OpenError::JournalVersion { version }),
+    }
+}
+
+/// A block's newest copy: its number, the segment's place in `Read::found`, and where it lies there.
+#[derive(Clone, Copy)]
+struct Newest {
+    block: u32,
+    segment: usize,
+    at: u32,
+}
+
+/// What the journal puts over the image.
+struct Merged<'a> {
+    segments: &'a [Valid],
+    /// Ascending, one for each block.
+    copies: Vec<Newest>,
+    /// There is a record that completes a commit.
+    committed: bool,
+}
+
+impl<'a> Merged<'a> {
+    fn new(read: &'a Read) -> Self {
+        let mut copies: Vec<Newest> = Vec::new();
+        for (segment, valid) in read.found.iter().enumerate() {
+            let found = valid.replay.copies.iter();
+            copies.extend(found.map(|copy| Newest { block: copy.block, segment, at: copy.at }));
+        }
+        newest(&mut copies, |copy| copy.block);
+        let committed = read.found.iter().any(|valid| valid.replay.committed);
+        Self { segments: &read.found, copies, committed }
+    }
+
+    fn fetch(&self, copy: Newest, bytes: &mut Block) {
+        match self.segments.get(copy.segment) {
+            Some(valid) => copy_bytes(&valid.bytes, copy.at, bytes),
+            None => bytes.fill(0),
+        }
+    }
+
+    /// A block as it will be after recovery.
+    fn read<D: Device>(
+        &self,
+        file: &mut ImageFile<D>,
+        block: u32,
+        bytes: &mut Block,
+    ) -> Result<(), DeviceError> {
+        match self.copies.binary_search_by_key(&block, |copy| copy.block) {
+            Ok(index) => self.fetch(self.copies[index], bytes),
+            Err(_) => file.read(block, bytes)?,
+        }
+        Ok(())
+    }
+
+    /// Refuses what cannot be right before anything is written.
+    fn check<D: Device>(
+        &self,
+        file: &ImageFile<D>,
+        read: &Read,
+        image_blocks: u32,
+    ) -> Result<(), OpenError> {
+        let last = self.copies.last().map_or(0, |copy| copy.block);
+        if last >= image_blocks {
+            return Err(OpenError::JournalDamaged { what: "a record has a block outside the image" });
+        }
+        // A replay that makes the file long enough again mends what was lost.
+        let found = if self.copies.is_empty() { 0 } else { last + 1 }.max(file.size_blocks());
+        let needed_blocks = read.found.last().map_or(0, |valid| valid.header.image_blocks);
+        if found < needed_blocks {
+            return Err(OpenError::ImageTruncated { blocks: file.size_blocks(), needed_blocks });
+        }
+        Ok(())
+    }
+
+    fn apply<D: Device>(&self, file: &mut ImageFile<D>) -> Result<(), DeviceError> {
+        let fetch = |copy: Newest, bytes: &mut Block| self.fetch(copy, bytes);
+        file.write_runs(&self.copies, |copy| copy.block, fetch, &|| ())?;
+        file.flush()
+    }
+}
+
+/// Switches to the older segment: the newer one keeps vouching for everything until records follow.
+fn resume<D: Device>(
+    mut journal: Journal<D>,
+    read: Read,
+    file: &ImageFile<D>,
+) -> Result<Journal<D>, DeviceError> {
+    let newer = read.found.last().map_or(0, |valid| valid.index);
+    let epoch = read.found.iter().map(|valid| valid.header.epoch).max().unwrap_or(0);
+    let next_seq = read.found.iter().map(|valid| valid.replay.next_seq).max().unwrap_or(1);
+    let rules = journal.rules();
+    for valid in read.found {
+        let end = valid.replay.end;
+        let segment = &mut journal.segments[valid.index];
+        *segment =
+            Segment { header: Some(valid.header), at: end, durable_at: end, ..Segment::default() };
+        valid.replay.copies.iter().for_each(|copy| segment.live.insert(copy.block));
+    }
+    journal.resume(epoch, next_seq);
+    journal.active = newer;
+    if !rules.on(Rule::OlderSegmentOnly) {
+        journal.write_header(newer, file.durable_blocks())?;
+    }
+    journal.write_header(1 - newer, file.durable_blocks())?;
+    journal.flush()?;
+    if !rules.on(Rule::OlderSegmentOnly) {
+        journal.begin(newer);
+    }
+    journal.begin(1 - newer);
+    Ok(journal)
+}

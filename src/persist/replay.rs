@@ -1,0 +1,122 @@
+//! Reading a segment back: which records are valid and which copy of a block is the newest.
+//!
+//! Mounting and checkpointing use the same code, so that a checkpoint writes what a crash would have
+//! recovered and nothing else.
+//!
+//! A record counts when it is whole (its hash), belongs to this use of the segment (epoch and key), and
+//! follows the one before it (seq and `prev_hash`). The first that does not ends the segment.
+
+use crate::format::journal::{RecordHeader, SegmentHeader};
+use crate::format::{BLOCK_SIZE, Block};
+
+/// A block's copy in a segment: the block's number, and where the copy lies, in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Number of the block.
+    pub block: u32,
+    /// Position of the copy in the segment.
+    pub at: u32,
+}
+
+/// What a segment holds.
+pub struct Replay {
+    /// Every copy, in the order of writing.
+    pub copies: Vec<Copied>,
+    /// Blocks of the segment that the header and the valid records take.
+    pub end: u32,
+    /// Number of the next record.
+    pub next_seq: u64,
+    /// Whether there is a record that completes a commit.
+    pub committed: bool,
+}
+
+/// Reads the records of a segment, `bytes` being the segment from its header on, as far as it is to be
+/// trusted.
+pub fn replay(bytes: &[u8], header: &SegmentHeader) -> Replay {
+    let mut found = Replay { copies: Vec::new(), end: 1, next_seq: header.first_seq, committed: false };
+    let mut prev_hash = SegmentHeader::hash(bytes);
+    loop {
+        let rest = bytes.get(found.end as usize * BLOCK_SIZE..).unwrap_or(&[]);
+        let Some((record, hash)) = RecordHeader::check(rest, header.key) else { break };
+        if (record.epoch, record.seq, record.prev_hash) != (header.epoch, found.next_seq, prev_hash) {
+            break;
+        }
+        let first = found.end + record.blocks() - record.count;
+        let copies = (first..).zip(record.numbers(rest)).map(|(at, block)| Copied { block, at });
+        found.copies.extend(copies);
+        found.end += record.blocks();
+        found.next_seq = found.next_seq.wrapping_add(1);
+        found.committed |= !record.data_only;
+        prev_hash = hash;
+    }
+    found
+}
+
+/// Reduces copies, given in the order of writing, to the newest of each block, ascending.
+pub fn newest<T: Copy>(copies: &mut Vec<T>, block: impl Fn(T) -> u32) {
+    // Stable, so that among equal numbers the last one is the newest.
+    copies.sort_by_key(|&copy| block(copy));
+    let mut kept = 0;
+    for index in 0..copies.len() {
+        let next = copies.get(index + 1).map(|&next| block(next));
+        if next != Some(block(copies[index])) {
+            copies[kept] = copies[index];
+            kept += 1;
+        }
+    }
+    copies.truncate(kept);
+}
+
+/// The bytes of the copy at block `at` of a segment; zeros when it lies outside, which `replay` excludes.
+pub fn copy_bytes(bytes: &[u8], at: u32, to: &mut Block) {
+    let blocks = bytes.as_chunks::<BLOCK_SIZE>().0;
+    match blocks.get(at as usize) {
+        Some(block) => to.copy_from_slice(block),
+        None => to.fill(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: SegmentHeader = SegmentHeader {
+        segment_blocks: 32,
+        uuid: [1; 16],
+        epoch: 3,
+        key: 77,
+        first_seq: 10,
+        image_blocks: 0,
+    };
+
+    fn segment() -> (Vec<u8>, u64) {
+        let mut bytes = vec![0; 32 * BLOCK_SIZE];
+        let hash = HEADER.encode(bytes.first_chunk_mut().unwrap());
+        (bytes, hash)
+    }
+
+    fn put(bytes: &mut [u8], at: usize, seq: u64, prev_hash: u64, numbers: &[u32], epoch: u64) -> u64 {
+        let count = numbers.len() as u32;
+        let record = RecordHeader { count, epoch, seq, prev_hash, change: 0, data_only: false };
+        let len = record.blocks() as usize * BLOCK_SIZE;
+        record.seal(&mut bytes[at * BLOCK_SIZE..][..len], numbers, HEADER.key)
+    }
+
+    #[test]
+    fn stops_where_the_chain_breaks() {
+        let (mut bytes, hash) = segment();
+        let one = put(&mut bytes, 1, 10, hash, &[5, 6], 3);
+        put(&mut bytes, 4, 11, one, &[6], 3);
+        let found = replay(&bytes, &HEADER);
+        assert_eq!((found.end, found.next_seq, found.committed), (6, 12, true));
+        let mut copies = found.copies;
+        newest(&mut copies, |copy| copy.block);
+        assert_eq!(copies, [Copied { block: 5, at: 2 }, Copied { block: 6, at: 5 }]);
+        for (seq, prev_hash, epoch) in [(12, one, 3), (11, one + 1, 3), (11, one, 2)] {
+            put(&mut bytes, 4, seq, prev_hash, &[6], epoch);
+            assert_eq!(replay(&bytes, &HEADER).end, 4);
+        }
+        assert_eq!(replay(&bytes[..3 * BLOCK_SIZE], &HEADER).end, 1);
+        assert_eq!(replay(&[], &HEADER).end, 1);
+    }
+}

@@ -1,0 +1,70 @@
+//! The rules that make recovery yield exactly one committed state, each with a name.
+//!
+//! In a test build a rule can be switched off, and tests show that volumes break without it. In every
+//! other build `on` is constant and the switches are compiled away.
+
+/// A rule of the commit protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Rule {
+    /// A block counts as fresh only if it was allocated since the last record that may have been
+    /// written; since the last durable one is not enough. Only fresh blocks may bypass the journal.
+    FreshSinceRecord,
+    /// A freed block is not allocated again before the commit that frees it is durable.
+    QuarantineUntilDurable,
+    /// What is released after a flush is what was quarantined at the cut, not what is by then.
+    QuarantineOfTheCut,
+    /// A block with a copy in either segment is journaled again, because replay would put the old
+    /// copy over a newer one in the image.
+    NoBypassOverLive,
+    /// A segment's copies are live until its header was replaced on disk, not only until it was
+    /// checkpointed: mounting replays it all the same.
+    LiveUntilReplaced,
+    /// A segment gets its new header durably before the first new record overwrites the old ones, or
+    /// the old header would vouch for what is left of them.
+    TwoStepSwitch,
+    /// The image is flushed before a record refers to data that bypassed the journal.
+    DataFlush,
+    /// The image is flushed before a checkpoint counts.
+    CheckpointFlush,
+    /// After recovery only the older segment gets a new header; resetting both at once could leave
+    /// the older one as the only valid one.
+    OlderSegmentOnly,
+    /// Data copied outside the gate are marked clean before they are copied, so that a change
+    /// meanwhile marks them dirty again.
+    CleanBeforeCopy,
+    /// A record whose write failed may be there all the same: its blocks are live and no longer fresh.
+    FailedRecordCounts,
+    /// After a flush that failed, the next record goes to the other segment and carries all that the
+    /// flush was to make durable.
+    SwitchAfterFailedFlush,
+    /// A checkpoint takes only records that a successful flush has covered.
+    CheckpointDurableOnly,
+}
+
+/// Which rules hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    #[cfg(test)]
+    off: u32,
+}
+
+impl Rules {
+    /// Whether the rule holds.
+    #[inline]
+    pub fn on(self, rule: Rule) -> bool {
+        #[cfg(test)]
+        return self.off & (1 << rule as u32) == 0;
+        #[cfg(not(test))]
+        {
+            let _ = rule;
+            true
+        }
+    }
+
+    /// All rules but these.
+    #[cfg(test)]
+    pub fn without(rules: &[Rule]) -> Self {
+        Self { off: rules.iter().fold(0, |off, &rule| off | 1 << rule as u32) }
+    }
+}

@@ -1,0 +1,15 @@
+//! Tests of the whole protocol against a simulated disk.
+
+mod crash;
+mod faults;
+mod keeper;
+mod open;
+mod toy;
+
+use super::METADATA_MAX_BLOCKS;
+use crate::format::journal::{SEGMENT_BLOCKS_DEFAULT, record_capacity};
+
+#[test]
+fn a_segment_takes_what_admission_lets_through() {
+    assert_eq!(record_capacity(SEGMENT_BLOCKS_DEFAULT - 1), METADATA_MAX_BLOCKS);
+}

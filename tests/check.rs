@@ -1,0 +1,560 @@
+//! The check finds each kind of damage, and nothing else: every test plants one into a sound volume.
+
+#[path = "model/mod.rs"]
+mod model;
+
+use model::volumes::{self, HeapVolume, ROOT, directory, file, volume};
+use sabfs::core::check::{Finding, Severity, check, check_sealed};
+use sabfs::core::{Core, DirEntry, Image, Mapping, Txn, extent};
+use sabfs::format::dirent::records;
+use sabfs::format::{
+    BLOCK_SIZE, Block, BlockKind, Corrupt, FileKind, INODE_SIZE_BYTES, Inode, RawInode, Superblock,
+};
+use sabfs::store::runtime as rt;
+use sabfs::store::{HeapStore, Store};
+use sabfs::vfs::Ino;
+use std::sync::Arc;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+/// A sound volume with something of everything.
+struct Sample {
+    volume: HeapVolume,
+    /// In the root, with a name for `file` and one for `inner`.
+    outer: Ino,
+    inner: Ino,
+    /// Two and a half blocks.
+    file: Ino,
+    /// More extents than its inode holds.
+    scattered: Ino,
+    /// A target that needs a block.
+    symlink: Ino,
+    /// More names than a leaf holds.
+    large: Ino,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let volume = volume(1_000);
+        let create = |dir, name: &[u8], new| volume.create(dir, name, &new).unwrap().ino;
+        let outer = create(ROOT, b"outer", directory());
+        let inner = create(outer, b"inner", directory());
+        let regular = create(outer, b"file", file());
+        volume.write(regular, 0, &[7; 10_000]).unwrap();
+        let scattered = create(ROOT, b"scattered", file());
+        for at in 0..20 {
+            volume.write(scattered, at * 8192, b"part").unwrap();
+        }
+        let symlink = volume.symlink(ROOT, b"symlink", &[b't'; 500], 0, 0).unwrap().ino;
+        let large = create(ROOT, b"large", directory());
+        for number in 0..200 {
+            create(
+                large,
+                format!("a long name, for there to be several leaves {number}").as_bytes(),
+                file(),
+            );
+        }
+        Self { volume, outer, inner, file: regular, scattered, symlink, large }
+    }
+
+    fn core(&self) -> &Core<Arc<HeapStore>> {
+        self.volume.core()
+    }
+
+    fn image(&self) -> &Image<Arc<HeapStore>> {
+        self.volume.image()
+    }
+
+    fn edit_block(&self, block: u32, edit: impl FnOnce(&mut Block)) {
+        let mut bytes = [0; BLOCK_SIZE];
+        self.image().read_block(block, &mut bytes);
+        edit(&mut bytes);
+        self.image().write(block, 0, &bytes);
+    }
+
+    fn edit_inode(&self, ino: Ino, edit: impl FnOnce(&mut RawInode)) {
+        let slot = self.core().locate(ino).unwrap();
+        self.edit_block(slot.block, |bytes| {
+            let range = slot.at..slot.at + INODE_SIZE_BYTES;
+            let mut raw = RawInode::read_from_bytes(&bytes[range.clone()]).unwrap();
+            edit(&mut raw);
+            bytes[range].copy_from_slice(raw.as_bytes());
+        });
+    }
+
+    fn inode(&self, ino: Ino) -> Inode {
+        self.core().read_inode(ino).unwrap()
+    }
+
+    /// The block of a file's first byte.
+    fn first_block(&self, ino: Ino) -> u32 {
+        match extent::map(self.image(), &self.inode(ino), 0).unwrap() {
+            Mapping::Run { block, .. } => block,
+            Mapping::Hole { .. } => panic!("no block"),
+        }
+    }
+
+    /// Root block of a directory's or of an extent tree.
+    fn root_block(&self, ino: Ino) -> u32 {
+        match self.inode(ino).kind {
+            FileKind::Directory => self.inode(ino).dir_root().block.get(),
+            _ => self.inode(ino).extent_root().records[0].block.get(),
+        }
+    }
+
+    /// Sets a block's bit in the bitmap, or clears it; the counter of free blocks follows.
+    fn mark(&self, block: u32, used: bool) {
+        let bit = block - 2;
+        self.edit_block(2, |bytes| {
+            let (at, mask) = (32 + bit as usize / 8, 1 << (bit % 8));
+            bytes[at] = if used { bytes[at] | mask } else { bytes[at] & !mask };
+        });
+        let change = if used { u32::MAX } else { 1 };
+        self.image().store().fetch_add(rt::FREE_BLOCKS, change);
+    }
+
+    fn free_block(&self) -> u32 {
+        let mut bytes = [0; BLOCK_SIZE];
+        self.image().read_block(2, &mut bytes);
+        (0..900).rev().find(|bit| bytes[32 + bit / 8] >> (bit % 8) & 1 == 0).unwrap() as u32 + 2
+    }
+
+    fn transaction(&self, change: impl FnOnce(&mut Txn<'_, Arc<HeapStore>>)) {
+        let mut txn = Txn::begin(self.core());
+        change(&mut txn);
+        txn.commit();
+    }
+
+    /// Enters a name without a thought for what it leads to.
+    fn enter(&self, dir: Ino, name: &[u8], inode: Ino, kind: FileKind) {
+        self.transaction(|txn| {
+            let mut directory = txn.inode(dir).unwrap();
+            txn.dir_insert(&mut directory, name, DirEntry { inode, kind }).unwrap();
+            txn.put_inode(&directory).unwrap();
+        });
+    }
+
+    fn add_links(&self, ino: Ino, count: u32) {
+        self.edit_inode(ino, |raw| raw.nlink = raw.nlink.get().wrapping_add(count).into());
+    }
+
+    /// Offsets of the used records of a leaf.
+    fn record_offsets(&self, leaf: u32, dir: Ino) -> Vec<usize> {
+        let mut bytes = [0; BLOCK_SIZE];
+        self.image().read_block(leaf, &mut bytes);
+        records(&bytes, dir, leaf).map(Result::unwrap).filter(|r| r.inode != 0).map(|r| r.at).collect()
+    }
+
+    #[track_caller]
+    fn expect(&self, finding: Finding) {
+        let report = check(self.core());
+        assert_eq!(report.findings, [finding], "{report}");
+        assert_eq!(report.worst(), Some(finding.severity()));
+    }
+}
+
+fn raw_zero() -> RawInode {
+    RawInode::new_zeroed()
+}
+
+#[test]
+fn sound_volumes_have_no_findings() {
+    for blocks in [16, 40_000] {
+        assert!(check(volume(blocks).core()).is_clean());
+    }
+    let sample = Sample::new();
+    let report = check(sample.core());
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.inodes, report.names), (208, 206));
+    assert_eq!(report.worst(), None);
+    // Somebody holds an inode without a name: nothing is wrong with that.
+    sample.volume.hold(sample.file).unwrap();
+    sample.volume.unlink(sample.outer, b"file").unwrap();
+    assert!(check(sample.core()).is_clean());
+}
+
+#[test]
+fn superblocks() {
+    let sample = Sample::new();
+    sample.edit_block(1, |bytes| bytes[100] ^= 1);
+    sample.expect(Finding::SuperblockCopy { copy: 1 });
+    sample.edit_block(0, |bytes| bytes.fill(0));
+    sample.expect(Finding::NoSuperblock);
+    assert_eq!(check(sample.core()).worst(), Some(Severity::Fatal));
+}
+
+#[test]
+fn table() {
+    let sample = Sample::new();
+    sample.edit_inode(1, |raw| raw.size = 4097.into());
+    sample.expect(Finding::Table(Corrupt::InodeField { inode: 1, field: "size" }));
+}
+
+#[test]
+fn table_start() {
+    let sample = Sample::new();
+    let mut bytes = [0; BLOCK_SIZE];
+    sample.image().read_block(3, &mut bytes);
+    let other = sample.free_block();
+    sample.image().write(other, 0, &bytes);
+    sample.edit_inode(1, |raw| raw.root[12..16].copy_from_slice(&other.to_le_bytes()));
+    sample.mark(other, true);
+    sample.mark(3, false);
+    sample.expect(Finding::TableStart { block: 3 });
+}
+
+#[test]
+fn root() {
+    let sample = Sample::new();
+    sample.edit_inode(ROOT, |raw| raw.mode = 0o100_777.into());
+    sample.expect(Finding::NoRoot);
+}
+
+#[test]
+fn seals() {
+    let sample = Sample::new();
+    let sealed = volumes::sealed_image(&sample.volume);
+    let check_bytes = |bytes: &[u8]| {
+        let image = Image::attach(volumes::store_of_image(bytes), 1).unwrap();
+        let mut copy = [0; BLOCK_SIZE];
+        image.read_block(0, &mut copy);
+        check_sealed(&Core::new(image, Superblock::check(&copy, 0).unwrap())).findings
+    };
+    assert_eq!(check_bytes(&sealed), []);
+    let blocks = [
+        (2, 0),
+        (3, 1),
+        (sample.root_block(sample.scattered), sample.scattered),
+        (sample.root_block(sample.large), sample.large),
+        (sample.root_block(ROOT), ROOT),
+        (sample.inode(sample.symlink).symlink_block(), sample.symlink),
+    ];
+    for (block, inode) in blocks {
+        let mut bytes = sealed.clone();
+        // The header's spare word, which nothing else looks at.
+        bytes[block as usize * BLOCK_SIZE + 20] ^= 1;
+        assert_eq!(check_bytes(&bytes), [Finding::Seal { block, inode }]);
+    }
+    // In memory seals are stale, and nobody looks.
+    assert!(check(sample.core()).is_clean());
+}
+
+#[test]
+fn malformed_blocks() {
+    let sample = Sample::new();
+    let block = sample.root_block(ROOT);
+    sample.edit_block(block, |bytes| bytes[8] ^= 1);
+    sample.expect(Finding::Structure(Corrupt::Kind { block, expected: BlockKind::DirLeaf }));
+
+    let sample = Sample::new();
+    let block = sample.root_block(sample.scattered);
+    sample.edit_block(block, |bytes| bytes[12] ^= 1);
+    sample.expect(Finding::Structure(Corrupt::Misplaced { block, says: block ^ 1 }));
+
+    let sample = Sample::new();
+    let block = sample.root_block(sample.large);
+    sample.edit_block(block, |bytes| bytes[16] ^= 1);
+    sample.expect(Finding::Structure(Corrupt::Owner { block, inode: sample.large }));
+
+    let sample = Sample::new();
+    sample.edit_block(2, |bytes| bytes[12] = 9);
+    sample.expect(Finding::Structure(Corrupt::Misplaced { block: 2, says: 9 }));
+}
+
+#[test]
+fn malformed_records() {
+    let sample = Sample::new();
+    sample.edit_inode(sample.file, |raw| raw.flags = 1.into());
+    sample.expect(Finding::Structure(Corrupt::InodeField { inode: sample.file, field: "flags" }));
+
+    let sample = Sample::new();
+    sample.edit_inode(sample.file, |raw| raw.root[12..16].copy_from_slice(&2_u32.to_le_bytes()));
+    sample.expect(Finding::Structure(Corrupt::BlockRange { block: 2, inode: sample.file }));
+
+    // Two extents change places.
+    let sample = Sample::new();
+    let block = sample.root_block(sample.scattered);
+    sample.edit_block(block, |bytes| bytes[32..56].rotate_left(12));
+    sample.expect(Finding::Structure(Corrupt::Tree { inode: sample.scattered, block }));
+
+    // So do two entries of a directory's node.
+    let sample = Sample::new();
+    let block = sample.root_block(sample.large);
+    sample.edit_block(block, |bytes| bytes[32..56].rotate_left(12));
+    sample.expect(Finding::Structure(Corrupt::Tree { inode: sample.large, block }));
+
+    let sample = Sample::new();
+    let block = sample.root_block(ROOT);
+    sample.edit_block(block, |bytes| bytes[44] = 3);
+    let at = 32;
+    sample.expect(Finding::Structure(Corrupt::Dirent { inode: ROOT, block, at }));
+}
+
+#[test]
+fn blocks_used_twice() {
+    let sample = Sample::new();
+    let block = sample.first_block(sample.scattered);
+    sample.edit_inode(sample.file, |raw| raw.root[12..16].copy_from_slice(&block.to_le_bytes()));
+    let (inode, other) = (sample.scattered, sample.file);
+    sample.expect(Finding::BlockTwice { block, inode, other });
+}
+
+#[test]
+fn bitmaps() {
+    let sample = Sample::new();
+    let block = sample.first_block(sample.file);
+    sample.mark(block, false);
+    sample.expect(Finding::BlockNotMarked { block, inode: sample.file });
+
+    let sample = Sample::new();
+    let block = sample.free_block();
+    sample.mark(block, true);
+    sample.mark(block - 1, true);
+    sample.expect(Finding::BlocksLeaked { block: block - 1, count: 2 });
+
+    let sample = Sample::new();
+    sample.edit_block(2, |bytes| bytes[BLOCK_SIZE - 1] = 0x7f);
+    sample.expect(Finding::BitmapTail { group: 0 });
+}
+
+#[test]
+fn block_counts() {
+    let sample = Sample::new();
+    sample.edit_inode(sample.file, |raw| raw.blocks = 4.into());
+    sample.expect(Finding::BlockCount { inode: sample.file, says: 4, found: 3 });
+    let sample = Sample::new();
+    sample.edit_inode(sample.scattered, |raw| raw.blocks = 20.into());
+    sample.expect(Finding::BlockCount { inode: sample.scattered, says: 20, found: 21 });
+}
+
+#[test]
+fn behind_the_end() {
+    let sample = Sample::new();
+    sample.edit_inode(sample.file, |raw| raw.size = 4096.into());
+    sample.expect(Finding::BehindEnd { inode: sample.file, file_block: 1 });
+
+    let sample = Sample::new();
+    let block = sample.first_block(sample.file) + 2;
+    sample.edit_block(block, |bytes| bytes[10_000 - 8192] = 1);
+    sample.expect(Finding::DirtyTail { inode: sample.file, block });
+}
+
+#[test]
+fn slots() {
+    let sample = Sample::new();
+    let free = sample.volume.create(ROOT, b"last", &file()).unwrap().ino;
+    sample.volume.unlink(ROOT, b"last").unwrap();
+    assert!(check(sample.core()).is_clean());
+    sample.edit_inode(free, |raw| raw.uid = 1.into());
+    sample.expect(Finding::FreeSlot { inode: free });
+}
+
+#[test]
+fn inodes_without_names() {
+    let sample = Sample::new();
+    let mut inode = 0;
+    sample.transaction(|txn| {
+        let (number, _) = txn.allocate_inode().unwrap();
+        inode = number;
+        let mut raw = raw_zero();
+        raw.mode = 0o100_644.into();
+        raw.nlink = 1.into();
+        txn.put_inode(&Inode { number, kind: FileKind::Regular, raw }).unwrap();
+    });
+    sample.expect(Finding::Unnamed { inode });
+    // Without a link but without the mark, too: no mount would ever free it.
+    sample.edit_inode(inode, |raw| raw.nlink = 0.into());
+    sample.expect(Finding::Unnamed { inode });
+    sample.transaction(|txn| txn.set_orphan(inode, true).unwrap());
+    assert!(check(sample.core()).is_clean());
+}
+
+#[test]
+fn orphans() {
+    let sample = Sample::new();
+    sample.transaction(|txn| txn.set_orphan(sample.file, true).unwrap());
+    sample.expect(Finding::OrphanNamed { inode: sample.file });
+
+    let sample = Sample::new();
+    sample.volume.hold(sample.inner).unwrap();
+    sample.volume.rmdir(sample.outer, b"inner").unwrap();
+    assert!(check(sample.core()).is_clean());
+    sample.enter(sample.inner, b"second", sample.file, FileKind::Regular);
+    sample.add_links(sample.file, 1);
+    sample.expect(Finding::OrphanFull { inode: sample.inner });
+}
+
+#[test]
+fn link_counts() {
+    let sample = Sample::new();
+    sample.add_links(sample.file, 1);
+    sample.expect(Finding::LinkCount { inode: sample.file, says: 2, found: 1 });
+    let sample = Sample::new();
+    sample.add_links(sample.outer, 1);
+    sample.expect(Finding::LinkCount { inode: sample.outer, says: 4, found: 3 });
+    let sample = Sample::new();
+    sample.add_links(ROOT, u32::MAX);
+    sample.expect(Finding::LinkCount { inode: ROOT, says: 3, found: 4 });
+}
+
+#[test]
+fn directories_in_the_wrong_place() {
+    let sample = Sample::new();
+    sample.enter(ROOT, b"second", sample.inner, FileKind::Directory);
+    sample.add_links(ROOT, 1);
+    sample.expect(Finding::DirectoryTwice { inode: sample.inner });
+
+    let set_parent = |sample: &Sample, ino, parent: Ino| {
+        sample.edit_inode(ino, |raw| raw.root[8..12].copy_from_slice(&parent.to_le_bytes()));
+    };
+    let sample = Sample::new();
+    set_parent(&sample, sample.inner, ROOT);
+    let (says, found) = (ROOT, sample.outer);
+    sample.expect(Finding::Parent { inode: sample.inner, says, found });
+
+    let sample = Sample::new();
+    set_parent(&sample, ROOT, sample.outer);
+    sample.expect(Finding::Parent { inode: ROOT, says: sample.outer, found: ROOT });
+
+    let sample = Sample::new();
+    sample.transaction(|txn| {
+        let mut root = txn.inode(ROOT).unwrap();
+        txn.dir_remove(&mut root, b"outer").unwrap();
+        txn.put_inode(&root).unwrap();
+    });
+    sample.add_links(ROOT, u32::MAX);
+    sample.enter(sample.inner, b"outer", sample.outer, FileKind::Directory);
+    sample.add_links(sample.inner, 1);
+    set_parent(&sample, sample.outer, sample.inner);
+    sample.expect(Finding::Loop { inode: sample.outer });
+}
+
+#[test]
+fn names_that_lead_astray() {
+    let sample = Sample::new();
+    sample.enter(ROOT, b"nothing", 777, FileKind::Regular);
+    sample.expect(Finding::NameDangling { directory: ROOT, inode: 777 });
+
+    for (inode, kind) in [(1, FileKind::Regular), (ROOT, FileKind::Directory)] {
+        let sample = Sample::new();
+        sample.enter(sample.inner, b"reserved", inode, kind);
+        sample.expect(Finding::NameReserved { directory: sample.inner, inode });
+    }
+
+    let sample = Sample::new();
+    sample.transaction(|txn| {
+        let outer = txn.inode(sample.outer).unwrap();
+        let entry = DirEntry { inode: sample.file, kind: FileKind::Symlink };
+        txn.dir_replace(&outer, b"file", entry).unwrap();
+    });
+    let (says, is) = (FileKind::Symlink, FileKind::Regular);
+    sample.expect(Finding::NameKind { directory: sample.outer, inode: sample.file, says, is });
+}
+
+#[test]
+fn names_that_cannot_be_found() {
+    let sample = Sample::new();
+    let block = sample.root_block(ROOT);
+    sample.edit_block(block, |bytes| bytes[32] ^= 1);
+    sample.expect(Finding::NameHash { directory: ROOT, block, at: 32 });
+
+    // A slash instead of a letter: neither allowed nor of that hash.
+    let sample = Sample::new();
+    let block = sample.root_block(ROOT);
+    sample.edit_block(block, |bytes| bytes[50] = b'/');
+    let found = check(sample.core()).findings;
+    assert_eq!(found[0], Finding::Structure(Corrupt::Dirent { inode: ROOT, block, at: 32 }));
+    assert_eq!(found[1..], [Finding::NameHash { directory: ROOT, block, at: 32 }]);
+
+    // The second leaf's entry says that the leaf begins behind its first name.
+    let sample = Sample::new();
+    let node = sample.root_block(sample.large);
+    let (mut hash, mut leaf) = (0, 0);
+    sample.edit_block(node, |bytes| {
+        hash = u64::from_le_bytes(bytes[44..52].try_into().unwrap());
+        leaf = u32::from_le_bytes(bytes[52..56].try_into().unwrap());
+        bytes[44..52].copy_from_slice(&(hash + 1).to_le_bytes());
+    });
+    let mut bytes = [0; BLOCK_SIZE];
+    sample.image().read_block(leaf, &mut bytes);
+    let first = records(&bytes, sample.large, leaf).map(Result::unwrap).find(|r| r.hash == hash);
+    let at = first.unwrap().at as u16;
+    sample.expect(Finding::NamePlace { directory: sample.large, block: leaf, at });
+}
+
+#[test]
+fn names_twice() {
+    let sample = Sample::new();
+    sample.volume.create(sample.inner, b"one", &file()).unwrap();
+    sample.volume.create(sample.inner, b"two", &file()).unwrap();
+    let block = sample.root_block(sample.inner);
+    let offsets = sample.record_offsets(block, sample.inner);
+    let [one, two] = offsets[..] else { panic!("{offsets:?}") };
+    sample.edit_block(block, |bytes| {
+        bytes.copy_within(one..one + 8, two);
+        bytes.copy_within(one + 16..one + 19, two + 16);
+    });
+    sample.expect(Finding::NameTwice { directory: sample.inner, block, at: two as u16 });
+}
+
+#[test]
+fn name_counts() {
+    let sample = Sample::new();
+    let block = sample.root_block(ROOT);
+    sample.edit_block(block, |bytes| bytes[24] = 9);
+    sample.expect(Finding::LeafCount { directory: ROOT, block, says: 9, found: 4 });
+
+    let sample = Sample::new();
+    sample.edit_inode(sample.large, |raw| raw.size = 199.into());
+    sample.expect(Finding::NameCount { inode: sample.large, says: 199, found: 200 });
+}
+
+#[test]
+fn symlinks() {
+    let sample = Sample::new();
+    let block = sample.inode(sample.symlink).symlink_block();
+    sample.edit_block(block, |bytes| bytes[40] = 0);
+    sample.expect(Finding::Target { inode: sample.symlink });
+    let sample = Sample::new();
+    sample.edit_inode(sample.symlink, |raw| raw.size = 400.into());
+    sample.expect(Finding::Target { inode: sample.symlink });
+    let sample = Sample::new();
+    sample.edit_inode(sample.symlink, |raw| raw.root[..4].fill(0));
+    let finding = Corrupt::BlockRange { block: 0, inode: sample.symlink };
+    sample.expect(Finding::Structure(finding));
+}
+
+#[test]
+fn xattrs() {
+    let sample = Sample::new();
+    sample.edit_inode(sample.file, |raw| raw.xattr_len = 65.into());
+    sample.expect(Finding::Xattrs { inode: sample.file });
+}
+
+#[test]
+fn counters() {
+    let sample = Sample::new();
+    let store = sample.image().store();
+    let found = store.fetch_add(rt::FREE_BLOCKS, 1);
+    sample.expect(Finding::Counter { name: "free blocks", says: found + 1, found });
+    store.fetch_add(rt::FREE_BLOCKS, u32::MAX);
+    let found = store.fetch_add(rt::USED_INODES, 2);
+    sample.expect(Finding::Counter { name: "inodes", says: found + 2, found });
+}
+
+/// A node that names its parent, or one child 338 times, does not make the check run for ever.
+#[test]
+fn circles_end() {
+    let sample = Sample::new();
+    let node = sample.root_block(sample.large);
+    sample.edit_block(node, |bytes| {
+        for index in 0..338_u64 {
+            let at = 32 + index as usize * 12;
+            bytes[at..at + 8].copy_from_slice(&(index << 40).to_le_bytes());
+            bytes[at + 8..at + 12].copy_from_slice(&node.to_le_bytes());
+        }
+        bytes[24..28].copy_from_slice(&338_u32.to_le_bytes());
+    });
+    let report = check(sample.core());
+    let (block, inode) = (node, sample.large);
+    assert_eq!(report.findings[0], Finding::BlockTwice { block, inode, other: inode });
+}

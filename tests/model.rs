@@ -1,0 +1,79 @@
+//! Random operations on small volumes, compared with the oracle answer by answer.
+
+#[path = "model/mod.rs"]
+mod model;
+
+use model::operations::Operation;
+use model::strategies::{on_directories, on_extents, operation};
+use model::world::World;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static OPERATIONS: AtomicU64 = AtomicU64::new(0);
+static REFUSALS: AtomicU64 = AtomicU64::new(0);
+
+/// `SABFS_LONG` runs many times as many, with another seed each time.
+fn config(cases: u32) -> Config {
+    let long = std::env::var_os("SABFS_LONG").is_some();
+    Config {
+        cases: if long { cases * 50 } else { cases },
+        failure_persistence: None,
+        rng_seed: if long { RngSeed::Random } else { RngSeed::Fixed(7) },
+        max_shrink_time: 60_000,
+        ..Config::default()
+    }
+}
+
+fn run(blocks: u32, operations: &[Operation]) {
+    let mut world = World::new(blocks);
+    for operation in operations {
+        world.step(operation);
+    }
+    world.compare_tree();
+    OPERATIONS.fetch_add(world.operations, Ordering::Relaxed);
+    REFUSALS.fetch_add(world.refusals, Ordering::Relaxed);
+    world.compare_remounted();
+}
+
+fn random(
+    cases: u32,
+    blocks: impl Strategy<Value = u32>,
+    operation: impl Strategy<Value = Operation>,
+    longest: usize,
+) {
+    let operations = prop::collection::vec(operation, 1..longest);
+    TestRunner::new(config(cases))
+        .run(&(blocks, operations), |(blocks, operations)| {
+            run(blocks, &operations);
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    let (operations, refusals) = (OPERATIONS.load(Ordering::Relaxed), REFUSALS.load(Ordering::Relaxed));
+    println!("{operations} operations, {refusals} refused for want of space");
+}
+
+#[test]
+fn tiny_volumes() {
+    random(400, 16..80_u32, operation(), 80);
+}
+
+#[test]
+fn small_volumes() {
+    random(300, 80..1_200_u32, operation(), 80);
+}
+
+#[test]
+fn long_lives() {
+    random(30, 200..3_000_u32, operation(), 800);
+}
+
+#[test]
+fn growing_and_shrinking_directories() {
+    random(60, 60..600_u32, on_directories(), 40);
+}
+
+#[test]
+fn fragmented_files() {
+    random(100, 40..4_000_u32, on_extents(), 40);
+}

@@ -1,0 +1,197 @@
+//! Hostile images: a valid one with some bytes changed and its seals made good again.
+//!
+//! Whatever the bytes say, mounting and working on it must not panic, not hang and not reach outside
+//! the store (which panics). Errors are fine, and so is nonsense.
+
+use super::operations::content;
+use super::volumes::{self, HeapVolume, ROOT, directory, file, new};
+use sabfs::core::check::{check, check_sealed};
+use sabfs::core::{Core, Image};
+use sabfs::format::{BLOCK_SIZE, Block, FileKind, Superblock, seal};
+use sabfs::vfs::{Ino, RenameFlags, SetAttr, Volume};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::OnceLock;
+
+const BLOCKS: u32 = 240;
+/// Names read from one directory, and inodes visited: a damaged tree may show more than there are.
+const NAMES_MAX: usize = 2_000;
+const INODES_MAX: usize = 300;
+
+struct Base {
+    bytes: Vec<u8>,
+    metadata: Vec<u32>,
+}
+
+/// Something of every structure: trees of two levels, orphans, long targets, all kinds.
+fn base() -> &'static Base {
+    static BASE: OnceLock<Base> = OnceLock::new();
+    BASE.get_or_init(|| {
+        let volume = volumes::volume(BLOCKS);
+        let create = |dir, name: &[u8], new| volume.create(dir, name, &new).unwrap().ino;
+        let outer = create(ROOT, b"outer", directory());
+        let inner = create(outer, b"inner", directory());
+        create(inner, b"deep", directory());
+        let regular = create(outer, b"file", file());
+        volume.write(regular, 0, &content(1, 30_000)).unwrap();
+        volume.link(regular, ROOT, b"other").unwrap();
+        let scattered = create(ROOT, b"scattered", file());
+        for at in 0..24 {
+            volume.write(scattered, at * 8192, b"part").unwrap();
+        }
+        volume.symlink(ROOT, b"short", b"outer/file", 0, 0).unwrap();
+        volume.symlink(ROOT, b"long", &[b't'; 900], 0, 0).unwrap();
+        create(ROOT, b"fifo", new(FileKind::Fifo));
+        create(ROOT, b"device", new(FileKind::Block));
+        let large = create(ROOT, b"large", directory());
+        for number in 0..60_u32 {
+            create(large, &super::operations::fill_name(number, true), file());
+        }
+        for name in [b"x", b"y"] {
+            let ino = create(ROOT, name, file());
+            volume.write(ino, 0, &content(2, 9_000)).unwrap();
+            volume.hold(ino).unwrap();
+            volume.unlink(ROOT, name).unwrap();
+        }
+        let metadata = volumes::metadata_blocks(volume.core()).into_iter().collect();
+        Base { bytes: volumes::sealed_image(&volume), metadata }
+    })
+}
+
+/// Numbers that mean something: limits, small counts, blocks and inodes of the image.
+fn number(kind: u8, value: u8) -> u64 {
+    match kind % 8 {
+        0 => u64::from(value % 4),
+        1 => u64::MAX - u64::from(value % 4),
+        2 => u64::from(u32::MAX) - u64::from(value % 4),
+        3 => 1 << (value % 64),
+        4 => u64::from(u16::from(value) * 4),
+        5 => u64::from(base().metadata[usize::from(value) % base().metadata.len()]),
+        _ => u64::from(value),
+    }
+}
+
+/// Changes bytes of metadata blocks, six bytes of input each.
+fn mutate(image: &mut [u8], input: &[u8]) {
+    let metadata = &base().metadata;
+    for change in input.as_chunks::<6>().0 {
+        let [block, where_, at, width, kind, value] = *change;
+        let block = metadata[usize::from(block) % metadata.len()] as usize;
+        let at = match where_ % 4 {
+            0 => usize::from(at) % 40,
+            1 => usize::from(at) * 2,
+            2 => (usize::from(where_) / 4 % 16) * 256 + usize::from(at),
+            _ => usize::from(u16::from_le_bytes([at, where_])) % BLOCK_SIZE,
+        };
+        let width = 1 << (width % 4);
+        let at = (at / width * width).min(BLOCK_SIZE - width);
+        let start = block * BLOCK_SIZE;
+        let bytes = number(kind, value).to_le_bytes();
+        image[start + at..start + at + width].copy_from_slice(&bytes[..width]);
+    }
+    for &block in metadata {
+        let start = block as usize * BLOCK_SIZE;
+        let bytes: &mut Block = (&mut image[start..start + BLOCK_SIZE]).try_into().unwrap();
+        seal(bytes);
+    }
+}
+
+/// Mounts a mutated image, reads everything, changes some things, checks. True if it could be mounted.
+pub fn mount(input: &[u8]) -> bool {
+    let (steps, changes) = input.split_at(input.len() / 2);
+    let mut image = base().bytes.clone();
+    mutate(&mut image, changes);
+    let store = volumes::store_of_image(&image);
+    let unmounted = Image::attach(store.clone(), 1).unwrap();
+    let mut copy = [0; BLOCK_SIZE];
+    unmounted.read_block(0, &mut copy);
+    if let Ok(superblock) = Superblock::check(&copy, 0)
+        && superblock.geometry.image_blocks() <= unmounted.capacity_blocks()
+    {
+        check_sealed(&Core::new(unmounted, superblock)).to_string();
+    }
+    match Volume::load(store, 1, volumes::now) {
+        Ok(volume) => {
+            let found = read_all(&volume);
+            work(&volume, &found, steps);
+            read_all(&volume);
+            check(volume.core()).to_string();
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}
+
+fn read_all(volume: &HeapVolume) -> Vec<Ino> {
+    let mut found: BTreeSet<Ino> = (0..20).chain([1000, u32::MAX]).collect();
+    let mut queue: VecDeque<Ino> = found.iter().copied().collect();
+    let mut buffer = vec![0; 20_000];
+    while let Some(ino) = queue.pop_front() {
+        let Ok(attr) = volume.getattr(ino) else { continue };
+        for offset in [0, attr.size_bytes.saturating_sub(100), 1 << 33] {
+            _ = volume.read(ino, offset, &mut buffer);
+        }
+        _ = volume.readlink(ino);
+        _ = volume.parent(ino);
+        _ = volume.lookup(ino, b"..");
+        let mut names = Vec::new();
+        _ = volume.read_dir(ino, 0, &mut |entry| {
+            names.push(entry);
+            names.len() < NAMES_MAX
+        });
+        for entry in names {
+            _ = volume.lookup(ino, &entry.name);
+            if found.len() < INODES_MAX && found.insert(entry.ino) {
+                queue.push_back(entry.ino);
+            }
+        }
+        _ = volume.name_of(ino, 5);
+    }
+    _ = volume.statfs();
+    found.into_iter().collect()
+}
+
+fn work(volume: &HeapVolume, found: &[Ino], steps: &[u8]) {
+    let names: [&[u8]; 8] =
+        [b"outer", b"other", b"scattered", b"large", b"long", b"file", b"inner", b"new"];
+    let bytes = content(9, 12_000);
+    let none = RenameFlags::empty();
+    for &[which, a, b] in steps.as_chunks::<3>().0 {
+        let pick = |number: u8| found[usize::from(number) % found.len()];
+        let dir = if b % 2 == 0 { ROOT } else { pick(b) };
+        let (name, other) = (names[usize::from(a) % 8], names[usize::from(b) % 8]);
+        match which % 12 {
+            0 => _ = volume.create(dir, name, &file()),
+            1 => _ = volume.create(dir, other, &directory()),
+            2 => _ = volume.write(pick(a), u64::from(b) * 3000, &bytes),
+            3 => _ = volume.append(pick(a), &bytes[..usize::from(b)]),
+            4 => {
+                let size_bytes = Some(u64::from(b) * 777);
+                _ = volume.setattr(pick(a), &SetAttr { size_bytes, ..Default::default() });
+            }
+            5 => _ = volume.unlink(dir, name),
+            6 => _ = volume.rmdir(dir, name),
+            7 => _ = volume.rename(dir, name, pick(a), other, none),
+            8 => _ = volume.rename(ROOT, name, dir, other, RenameFlags::EXCHANGE),
+            9 => _ = volume.link(pick(a), dir, name),
+            10 => _ = volume.symlink(dir, name, &bytes[..300], 0, 0),
+            _ => {
+                if volume.hold(pick(a)).is_ok() {
+                    _ = volume.unlink(dir, name);
+                    volume.forget(pick(a));
+                }
+            }
+        }
+    }
+    // Enough names to split leaves, and a file over whatever is left.
+    for number in 0..20 {
+        _ = volume.create(pick_last(found), &super::operations::fill_name(number, true), &file());
+        _ = volume.create(ROOT, &super::operations::fill_name(number, true), &file());
+    }
+}
+
+fn pick_last(found: &[Ino]) -> Ino {
+    found.iter().rev().nth(1).copied().unwrap_or(ROOT)
+}
