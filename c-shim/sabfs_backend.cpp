@@ -70,7 +70,9 @@ int SabfsFile::open(oflags_t) {
   if (!S_ISREG(mode)) return -ENXIO;
   int error = node.backend.v.hold(node.backend.volume, node.ino);
   if (!error) opens++;
-  return error;
+  // Between the lookup and this the file has lost its last name. The name may stand for another file by
+  // now, as rename() replaces at once: whoever can looks it up again (sabfs_syscalls.cpp).
+  return error == -ENOENT ? -ESTALE : error;
 }
 
 int SabfsFile::close() {
@@ -117,7 +119,8 @@ int SabfsFile::flush() {
 
 // --- symlinks
 
-SabfsSymlink::SabfsSymlink(const Node &node, const sabfs_attr &attr) : Symlink(&node.backend), node(node) {
+SabfsSymlink::SabfsSymlink(const Node &node, const sabfs_attr &attr, std::string target)
+  : Symlink(&node.backend), node(node), target(std::move(target)) {
   refresh(attr);
 }
 
@@ -130,11 +133,7 @@ void SabfsSymlink::refresh(const sabfs_attr &attr) {
   ctime = toMs(attr.ctime_ns);
 }
 
-std::string SabfsSymlink::getTarget() const {
-  std::string target;
-  lastError = node.backend.v.readlink(node.backend.volume, node.ino, &target, toString);
-  return target;
-}
+std::string SabfsSymlink::getTarget() const { return target; }
 
 off_t SabfsSymlink::getSize() {
   sabfs_attr attr;
@@ -191,10 +190,18 @@ std::shared_ptr<File> SabfsDirectory::adopt(const sabfs_attr &attr) {
 }
 
 std::shared_ptr<File> SabfsDirectory::getChild(const std::string &name) {
-  sabfs_attr attr;
-  lastError = node.backend.v.lookup(node.backend.volume, node.ino, name.data(), name.size(), &attr);
-  remember(node.ino, lastError ? 0 : attr.ino, name);
-  return lastError ? nullptr : adopt(attr);
+  // What was found may have been replaced before it could be held: then the name stands for another.
+  for (int tries = 0; tries < TRIES; tries++) {
+    sabfs_attr attr;
+    lastError = node.backend.v.lookup(node.backend.volume, node.ino, name.data(), name.size(), &attr);
+    if (lastError) break;
+    if (auto child = adopt(attr)) {
+      remember(node.ino, attr.ino, name);
+      return child;
+    }
+  }
+  remember(node.ino, 0, name);
+  return nullptr;
 }
 
 std::shared_ptr<File> SabfsDirectory::insert(const std::string &name, mode_t mode) {
@@ -327,7 +334,11 @@ std::shared_ptr<File> SabfsBackend::make(const Node &node, const sabfs_attr &att
     case File::DirectoryKind:
       if (v.hold(volume, node.ino)) return nullptr;
       return std::make_shared<SabfsDirectory>(node, attr, true);
-    case File::SymlinkKind: return std::make_shared<SabfsSymlink>(node, attr);
+    case File::SymlinkKind: {
+      std::string target;
+      if (v.readlink(volume, node.ino, &target, toString)) return nullptr;
+      return std::make_shared<SabfsSymlink>(node, attr, std::move(target));
+    }
     default: return std::make_shared<SabfsFile>(node, attr);
   }
 }

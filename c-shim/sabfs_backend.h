@@ -65,12 +65,15 @@ class SabfsSymlink final : public wasmfs::Symlink {
 public:
   const Node node;
 
-  SabfsSymlink(const Node &node, const sabfs_attr &attr);
+  SabfsSymlink(const Node &node, const sabfs_attr &attr, std::string target);
   ~SabfsSymlink() override;
   void refresh(const sabfs_attr &attr);
   std::string getTarget() const override;
 
 private:
+  // It never changes, and is read at once: WasmFS has no error for a symlink that has vanished.
+  const std::string target;
+
   off_t getSize() override;
 };
 
@@ -158,6 +161,9 @@ private:
 // interface gives no error there, and the system calls (sabfs_syscalls.cpp) put it back.
 // (`__thread`, as `thread_local` calls a wrapper at each access from another file.)
 extern __thread int lastError;
+
+// How often a name is looked up again when what it stood for was replaced meanwhile.
+constexpr int TRIES = 100;
 
 inline double toMs(int64_t ns) { return double(ns) / 1e6; }
 

@@ -68,6 +68,30 @@ int setAttributes(SabfsBackend &backend, const std::shared_ptr<File> &file, cons
   return 0;
 }
 
+// WasmFS reports every failed insertion as EIO or EPERM, and every failed lookup as ENOENT.
+int withReason(int result, int vague) {
+  return (result == vague || result == -ENOENT) && lastError ? lastError : result;
+}
+
+// Runs an operation on the file that a path leads to. When the file has lost its last name in between,
+// the name may stand for another file by now, and the path is walked again. `others` serves files of
+// other backends.
+template<class Ours, class Others>
+int withFile(int dirfd, const char *path, int flags, Ours ours, Others others) {
+  int error = -ENOENT;
+  for (int tries = 0; tries < sabfs::TRIES && error == -ENOENT; tries++) {
+    lastError = 0;
+    auto parsed = path::getFileAt(dirfd, path, flags);
+    if (long missing = parsed.getError()) return withReason(int(missing), -ENOENT);
+    auto *backend = SabfsBackend::of(parsed.getFile());
+    if (!backend) return others();
+    error = ours(*backend, parsed.getFile());
+    // A descriptor leads to the same file for ever.
+    if (!*path) break;
+  }
+  return error;
+}
+
 sabfs_set_attr modeOf(mode_t mode) {
   sabfs_set_attr set = {};
   set.which = SABFS_SET_MODE;
@@ -83,11 +107,6 @@ std::shared_ptr<File> fileOf(int fd) {
 bool toString(void *sink, const char *text, size_t length, uint32_t, uint32_t) {
   static_cast<std::string *>(sink)->assign(text, length);
   return true;
-}
-
-// WasmFS reports every failed insertion as EIO or EPERM, and every failed lookup as ENOENT.
-int withReason(int result, int vague) {
-  return (result == vague || result == -ENOENT) && lastError ? lastError : result;
 }
 
 // Whether `directory` lies above `file`.
@@ -121,13 +140,10 @@ extern "C" {
 
 int __real___syscall_newfstatat(int, const char *, struct stat *, int);
 int __wrap___syscall_newfstatat(int dirfd, const char *path, struct stat *buffer, int flags) {
-  constexpr int KNOWN = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW;
-  lastError = 0;
-  auto parsed = path::getFileAt(dirfd, path, flags);
-  if (long error = parsed.getError()) return withReason(int(error), -ENOENT);
-  auto *backend = SabfsBackend::of(parsed.getFile());
-  if (!backend || flags & ~KNOWN) return __real___syscall_newfstatat(dirfd, path, buffer, flags);
-  return fillStat(*backend, parsed.getFile(), buffer);
+  auto others = [&] { return __real___syscall_newfstatat(dirfd, path, buffer, flags); };
+  if (flags & ~(AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW)) return others();
+  auto ours = [&](auto &backend, auto &file) { return fillStat(backend, file, buffer); };
+  return withFile(dirfd, path, flags, ours, others);
 }
 
 int __wrap___syscall_stat64(const char *path, struct stat *buffer) {
@@ -144,12 +160,10 @@ int __wrap___syscall_fstat64(int fd, struct stat *buffer) {
 
 int __real___syscall_fchmodat2(int, const char *, mode_t, int);
 int __wrap___syscall_fchmodat2(int dirfd, const char *path, mode_t mode, int flags) {
-  lastError = 0;
-  auto parsed = path::getFileAt(dirfd, path, flags);
-  if (long error = parsed.getError()) return withReason(int(error), -ENOENT);
-  auto *backend = SabfsBackend::of(parsed.getFile());
-  if (!backend || flags & ~AT_SYMLINK_NOFOLLOW) return __real___syscall_fchmodat2(dirfd, path, mode, flags);
-  return setAttributes(*backend, parsed.getFile(), modeOf(mode));
+  auto others = [&] { return __real___syscall_fchmodat2(dirfd, path, mode, flags); };
+  if (flags & ~AT_SYMLINK_NOFOLLOW) return others();
+  auto ours = [&](auto &backend, auto &file) { return setAttributes(backend, file, modeOf(mode)); };
+  return withFile(dirfd, path, flags, ours, others);
 }
 
 int __wrap___syscall_chmod(const char *path, mode_t mode) {
@@ -166,17 +180,14 @@ int __wrap___syscall_fchmod(int fd, mode_t mode) {
 
 int __real___syscall_fchownat(int, const char *, uid_t, gid_t, int);
 int __wrap___syscall_fchownat(int dirfd, const char *path, uid_t owner, gid_t group, int flags) {
-  lastError = 0;
-  auto parsed = path::getFileAt(dirfd, path, flags);
-  if (long error = parsed.getError()) return withReason(int(error), -ENOENT);
-  auto *backend = SabfsBackend::of(parsed.getFile());
-  if (!backend || flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
-    return __real___syscall_fchownat(dirfd, path, owner, group, flags);
+  auto others = [&] { return __real___syscall_fchownat(dirfd, path, owner, group, flags); };
+  if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) return others();
   sabfs_set_attr set = {};
   // -1 leaves a number as it is.
   if (owner != uid_t(-1)) set.which |= SABFS_SET_UID, set.uid = owner;
   if (group != gid_t(-1)) set.which |= SABFS_SET_GID, set.gid = group;
-  return setAttributes(*backend, parsed.getFile(), set);
+  auto ours = [&](auto &backend, auto &file) { return setAttributes(backend, file, set); };
+  return withFile(dirfd, path, flags, ours, others);
 }
 
 int __wrap___syscall_fchown32(int fd, uid_t owner, gid_t group) {
@@ -185,13 +196,8 @@ int __wrap___syscall_fchown32(int fd, uid_t owner, gid_t group) {
 
 int __real___syscall_utimensat(int, const char *, const struct timespec[2], int);
 int __wrap___syscall_utimensat(int dirfd, const char *path, const struct timespec times[2], int flags) {
-  lastError = 0;
-  // Linux's call takes no path to mean the descriptor itself.
-  auto parsed = path::getFileAt(dirfd, path ? path : "", flags | AT_EMPTY_PATH);
-  if (long error = parsed.getError()) return withReason(int(error), -ENOENT);
-  auto *backend = SabfsBackend::of(parsed.getFile());
-  if (!backend || flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
-    return __real___syscall_utimensat(dirfd, path, times, flags);
+  auto others = [&] { return __real___syscall_utimensat(dirfd, path, times, flags); };
+  if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) return others();
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   sabfs_set_attr set = {};
@@ -208,7 +214,9 @@ int __wrap___syscall_utimensat(int dirfd, const char *path, const struct timespe
     set.which |= i ? SABFS_SET_MTIME : SABFS_SET_ATIME;
     (i ? set.mtime_ns : set.atime_ns) = ns;
   }
-  return set.which ? setAttributes(*backend, parsed.getFile(), set) : 0;
+  auto ours = [&](auto &backend, auto &file) { return set.which ? setAttributes(backend, file, set) : 0; };
+  // Linux's call takes no path to mean the descriptor itself.
+  return withFile(dirfd, path ? path : "", flags | AT_EMPTY_PATH, ours, others);
 }
 
 // --- names
@@ -219,8 +227,12 @@ int __wrap___syscall_openat(int dirfd, const char *path, int flags, ...) {
   va_start(list, flags);
   mode_t mode = flags & O_CREAT ? va_arg(list, mode_t) : 0;
   va_end(list);
-  lastError = 0;
-  int result = __real___syscall_openat(dirfd, path, flags, mode);
+  int result = -ESTALE;
+  // See SabfsFile::open().
+  for (int tries = 0; tries < sabfs::TRIES && result == -ESTALE; tries++) {
+    lastError = 0;
+    result = __real___syscall_openat(dirfd, path, flags, mode);
+  }
   return result < 0 ? withReason(result, -EIO) : result;
 }
 

@@ -92,7 +92,7 @@ function greet({ sqlite, database, size: before }) {
   setState('good', 'running');
   $('#database').textContent = database;
   $('#crash').disabled = false;
-  const promise = 'synchronous=FULL: a commit is on the device when the prompt is back.';
+  const promise = 'synchronous=EXTRA: a commit is on the device when the prompt is back.';
   terminal.say('note', `SQLite ${sqlite}, unmodified, with its own unix VFS. ${promise}`);
   if (before >= 0) terminal.say('good', `${database} is still there: ${size(before)}.`);
   else terminal.say('note', `${database} is new. Try an example above, or type SQL; .help lists the commands.`);

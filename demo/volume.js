@@ -15,10 +15,10 @@ export class VolumeView {
     const list = element('dl');
     for (const [name, title] of [
       ['Free', 'room within the capacity'],
-      ['Size', 'of the image so far: it grows on demand'],
-      ['Commits', 'journal records that were made durable'],
-      ['Written', 'to the device, journal and image'],
-      ['Flushes', 'of the device'],
+      ['Image', 'the size of the image so far: it grows on demand, up to the capacity'],
+      ['Commits', 'that were made durable since the page started'],
+      ['Written', 'to the device since then, journal and image'],
+      ['Flushes', 'of the device since then'],
       ['Waiting', 'changed blocks that are not on the device yet'],
     ]) {
       this.#fields[name] = element('dd', '', '–');
@@ -40,13 +40,14 @@ export class VolumeView {
       this.#chip('bad', error.message);
       return;
     }
-    const { sizeBytes, freeBytes, capacityBytes, dirtyBlocks, commits, blocksWritten, flushes, durable } = stats;
-    // What is free lies partly within the image and partly in what it may still grow by.
-    const used = Math.max(0, sizeBytes - freeBytes);
+    const { sizeBytes, freeBytes, capacityBytes, dirtyBlocks } = stats;
+    const { commits, blocksWritten, flushes, durable } = stats;
+    // Free is what can still be written, partly by letting the image grow.
+    const used = Math.max(0, capacityBytes - freeBytes);
     this.amount.replaceChildren(size(used), element('small', '', ` of ${size(capacityBytes)}`));
     this.meter.style.width = `${(100 * used) / capacityBytes}%`;
-    this.#set('Free', size(capacityBytes - used));
-    this.#set('Size', size(sizeBytes));
+    this.#set('Free', size(freeBytes));
+    this.#set('Image', size(sizeBytes));
     this.#set('Commits', count(commits));
     this.#set('Written', size(blocksWritten * BLOCK));
     this.#set('Flushes', count(flushes));

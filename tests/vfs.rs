@@ -149,3 +149,24 @@ fn links_and_renames() {
         assert_eq!(v.readlink(s.ino).unwrap().len(), len);
     }
 }
+
+#[test]
+fn a_full_volume_grows_to_its_capacity() {
+    let v = volume(70_000);
+    let before = v.statfs().unwrap();
+    assert!(v.image().geometry().image_blocks() < 5_000);
+    assert!(before.blocks > 69_000);
+    let f = v.create(ROOT, b"f", &file()).unwrap();
+    let chunk = vec![5; 1 << 20];
+    let mut size = 0;
+    while let Ok(n) = v.write(f.ino, size, &chunk) {
+        size += n as u64;
+    }
+    assert_eq!(v.image().geometry().image_blocks(), 70_000);
+    let after = v.statfs().unwrap();
+    assert_eq!((after.blocks, after.free_blocks), (before.blocks, 0));
+    let findings = sabfs::core::check::check(v.core());
+    assert_eq!(format!("{findings:?}").matches("Error").count(), 0, "{findings:?}");
+    let other = Volume::attach(v.image().store().clone(), 2, || 0).unwrap();
+    assert_eq!(other.getattr(f.ino).unwrap().size_bytes, size);
+}

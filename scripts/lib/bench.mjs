@@ -64,17 +64,18 @@ async function main() {
   if (!threads.every((count) => count >= 1 && count <= 3)) refuse('--threads: 1 to 3');
 
   const scripts = Object.fromEntries(peers.map((name) => [name, build(name)]));
-  // A batch is long against the clock's steps (5 us in Chromium, 20 us in Firefox).
+  // A batch is long against the clock's steps (5 us in Chromium, 20 us in Firefox) and short against what the
+  // system gives a thread before another one has its turn.
   const plan = {
     scripts,
     threads,
     cases: list(values.case),
     names: values.quick ? 300 : 1000,
-    rounds: Number(values.rounds ?? (values.quick ? 4 : 11)),
-    batch_ms: values.quick ? 25 : 60,
+    rounds: Number(values.rounds ?? (values.quick ? 6 : 25)),
+    batch_ms: values.quick ? 15 : 20,
     // A slow file system is measured less often, so that the fast ones are not kept waiting.
     budget_ms: values.quick ? 3_000 : 15_000,
-    settle_ms: values.quick ? 5 : 20,
+    settle_ms: values.quick ? 5 : 10,
   };
   const rows = [];
   const about = { ...machine(), names: plan.names, rounds: plan.rounds, engines: {} };

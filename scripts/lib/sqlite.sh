@@ -50,8 +50,7 @@ TREE_INPUT="--js-library tests/programs/tree_input.js"
   program tree-unpack "tests/programs/tree_unpack.c" $MT $TREE_INPUT
   program tree-verify "tests/programs/tree_verify.c" $MT $TREE_INPUT
   # The demo's shell is a module, so that its page learns of a failed start by a rejected promise.
-  program sqlite-shell "demo/program/shell.c demo/program/page.c demo/program/watch.c" -O2 -std=gnu23 -sWASMFS \
-    -sINITIAL_MEMORY=64MB $THREADS -sMODULARIZE -sEXPORT_ES6 -sENVIRONMENT=web,worker \
-    -sEXPORTED_RUNTIME_METHODS=stringToNewUTF8,PThread -sEXPORTED_FUNCTIONS=_main,_free \
-    --js-library demo/program/page.js $SABFS_JS $SQLITE dist/lib/libsabfs-mt.a
+  program sqlite-shell "demo/program/shell.c demo/program/page.c demo/program/watch.c" $MT $SQLITE -std=gnu23 \
+    -sEXIT_RUNTIME=0 -sMODULARIZE -sEXPORT_ES6 -sENVIRONMENT=web,worker -sEXPORTED_FUNCTIONS=_main,_free \
+    -sEXPORTED_RUNTIME_METHODS=stringToNewUTF8,PThread --js-library demo/program/page.js
 }

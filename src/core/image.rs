@@ -7,21 +7,17 @@ use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, Block, Geometry};
 use crate::store::runtime::{self as rt, Bitmap, Durability};
 use crate::store::{Store, lock};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How long a mutation waits for the gate before it gives up with `EIO`: far longer than any
 /// operation holds it, so running out means that the holder died.
 pub const GATE_TIMEOUT_MS: u32 = 20_000;
 
 /// A view of the image in `store` for one client.
-///
-/// The geometry may grow while mounted, so it is a word, not a constant.
 pub struct Image<S> {
     store: S,
     client: u32,
     base: u64,
     capacity_blocks: u32,
-    image_blocks: AtomicU32,
 }
 
 impl<S: Store> Image<S> {
@@ -40,8 +36,7 @@ impl<S: Store> Image<S> {
         {
             return Err(Errno::EINVAL);
         }
-        let image_blocks = AtomicU32::new(0);
-        Ok(Self { store, client, base: base * BLOCK_SIZE as u64, capacity_blocks, image_blocks })
+        Ok(Self { store, client, base: base * BLOCK_SIZE as u64, capacity_blocks })
     }
 
     /// Prepares the runtime region of a zeroed store: no volume in it yet.
@@ -76,14 +71,19 @@ impl<S: Store> Image<S> {
         self.capacity_blocks
     }
 
-    /// Tells the view the volume's shape, once the superblock is known.
+    /// Publishes the volume's shape, once the superblock is known and whenever it has grown.
     pub fn set_geometry(&self, geometry: Geometry) {
-        self.image_blocks.store(geometry.image_blocks(), Ordering::Relaxed);
+        let blocks = geometry.image_blocks();
+        // Who attaches may have read a superblock that has been replaced since: never back.
+        if blocks > self.store.load(rt::IMAGE_BLOCKS) {
+            self.store.store(rt::IMAGE_BLOCKS, blocks);
+        }
     }
 
     /// The volume's shape; before `set_geometry` as large as the store allows.
+    #[inline]
     pub fn geometry(&self) -> Geometry {
-        let known = self.image_blocks.load(Ordering::Relaxed);
+        let known = self.store.load(rt::IMAGE_BLOCKS).min(self.capacity_blocks);
         Geometry::new(known)
             .or_else(|| Geometry::new(self.capacity_blocks))
             .expect("attach checked the capacity")

@@ -18,9 +18,13 @@ use zerocopy::{FromZeros, IntoBytes};
 const FIRST_BITMAP: u32 = 2;
 const FIRST_INODES: u32 = 3;
 
-/// Makes an empty volume that fills the store. `random`: 16 bytes of uuid, 16 of hash key.
+/// Blocks of a new volume, unless the store is smaller: 16 MiB. The volume grows when it is full, so
+/// that the image file is never much larger than what was in it at once.
+const NEW_BLOCKS: u32 = 4096;
+
+/// Makes an empty volume, which grows up to the store's capacity. `random`: 16 bytes of uuid, 16 of hash key.
 pub fn format<S: Store>(image: Image<S>, now_ns: i64, random: [u8; 32]) -> Result<Core<S>> {
-    let geometry = Geometry::new(image.capacity_blocks()).ok_or(Errno::EINVAL)?;
+    let geometry = Geometry::new(image.capacity_blocks().min(NEW_BLOCKS)).ok_or(Errno::EINVAL)?;
     let mut halves = random.as_chunks::<16>().0.iter();
     let superblock = Superblock {
         uuid: *halves.next().unwrap_or(&[0; 16]),

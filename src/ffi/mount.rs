@@ -40,6 +40,8 @@ const LIMIT_MS: u32 = 60_000;
 unsafe extern "C" {
     fn emscripten_date_now() -> f64;
     fn emscripten_get_now() -> f64;
+    fn emscripten_get_heap_max() -> usize;
+    fn sbrk(increment: isize) -> usize;
     fn getentropy(buffer: *mut u8, count: usize) -> i32;
     /// JavaScript: starts what has to be started for a mount. Gives 0 when the volume is there, 1
     /// when its keeper is on the way, or a negative errno. Runs on the program's main thread.
@@ -189,6 +191,12 @@ fn own_store(capacity_bytes: f64) -> Result<WasmStore, Errno> {
     let size = rt::store_size_bytes(blocks).next_multiple_of(PAGE_SIZE_BYTES);
     let size = usize::try_from(size).map_err(|_| Errno::ENOMEM)?;
     let layout = std::alloc::Layout::from_size_align(size, 8).map_err(|_| Errno::ENOMEM)?;
+    // A program whose memory cannot grow stops at an allocation that does not fit: look first.
+    // SAFETY: both give numbers.
+    let room = unsafe { emscripten_get_heap_max().saturating_sub(sbrk(0)) };
+    if room < size {
+        return Err(Errno::ENOMEM);
+    }
     // SAFETY: the layout is not empty, as every store has a runtime region.
     let block = unsafe { std::alloc::alloc_zeroed(layout) };
     if block.is_null() {

@@ -109,15 +109,9 @@ pub(super) fn open(
         store.fetch_add(rt::KEEPER_BEAT, 1);
         progress(step);
     };
-    let (mut keeper, found) = Keeper::open(
-        image,
-        JsDevice::Image,
-        JsDevice::Journal,
-        options,
-        Box::new(now_ms),
-        &mut beating,
-    )
-    .map_err(Failure::Open)?;
+    let (mut keeper, found) =
+        Keeper::open(image, JsDevice::Image, JsDevice::Journal, options, Box::new(now_ms), &mut beating)
+            .map_err(Failure::Open)?;
     let volume = match found {
         Found::New if read_only => return Err(Failure::Nothing),
         Found::New => {

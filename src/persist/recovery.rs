@@ -148,7 +148,7 @@ pub fn open_volume<S: Store, D: Device>(
         merged.apply(&mut file)?;
         progress(report(total_blocks));
         let journal = Journal::new(journal_device, read.uuid, read.segment_blocks, random, rules);
-        resume(journal, read, &file)?
+        resume(journal, read)?
     };
     image.set_geometry(geometry);
     let total_blocks = geometry.image_blocks();
@@ -173,6 +173,13 @@ struct Read {
     uuid: [u8; 16],
     /// The older one first.
     found: Vec<Valid>,
+}
+
+impl Read {
+    /// Blocks that the image file has durably, as the newest header says.
+    fn image_blocks(&self) -> u32 {
+        self.found.last().map_or(0, |valid| valid.header.image_blocks)
+    }
 }
 
 fn read_journal<D: Device>(device: &mut D) -> Result<Read, OpenError> {
@@ -280,11 +287,10 @@ impl<'a> Merged<'a> {
         if last >= image_blocks {
             return Err(OpenError::JournalDamaged { what: "a record has a block outside the image" });
         }
-        // A replay that makes the file long enough again mends what was lost.
-        let found = if self.copies.is_empty() { 0 } else { last + 1 }.max(file.size_blocks());
-        let needed_blocks = read.found.last().map_or(0, |valid| valid.header.image_blocks);
+        let found = file.size_blocks();
+        let needed_blocks = read.image_blocks();
         if found < needed_blocks {
-            return Err(OpenError::ImageTruncated { blocks: file.size_blocks(), needed_blocks });
+            return Err(OpenError::ImageTruncated { blocks: found, needed_blocks });
         }
         Ok(())
     }
@@ -297,11 +303,11 @@ impl<'a> Merged<'a> {
 }
 
 /// Switches to the older segment: the newer one keeps vouching for everything until records follow.
-fn resume<D: Device>(
-    mut journal: Journal<D>,
-    read: Read,
-    file: &ImageFile<D>,
-) -> Result<Journal<D>, DeviceError> {
+///
+/// The new header claims no longer image than the last one did: should the flush of the replay have been
+/// a lie, the next replay makes the file long again.
+fn resume<D: Device>(mut journal: Journal<D>, read: Read) -> Result<Journal<D>, DeviceError> {
+    let image_blocks = read.image_blocks();
     let newer = read.found.last().map_or(0, |valid| valid.index);
     let epoch = read.found.iter().map(|valid| valid.header.epoch).max().unwrap_or(0);
     let next_seq = read.found.iter().map(|valid| valid.replay.next_seq).max().unwrap_or(1);
@@ -316,9 +322,9 @@ fn resume<D: Device>(
     journal.resume(epoch, next_seq);
     journal.active = newer;
     if !rules.on(Rule::OlderSegmentOnly) {
-        journal.write_header(newer, file.durable_blocks())?;
+        journal.write_header(newer, image_blocks)?;
     }
-    journal.write_header(1 - newer, file.durable_blocks())?;
+    journal.write_header(1 - newer, image_blocks)?;
     journal.flush()?;
     if !rules.on(Rule::OlderSegmentOnly) {
         journal.begin(newer);

@@ -42,6 +42,9 @@ pub const READ_ONLY: u64 = 24;
 /// Word: errno number (Linux) with which the volume or its keeper failed, 0 when all is well.
 pub const FAILURE: u64 = 28;
 
+/// Word: how many blocks the volume has by now; 0 before its superblock is known.
+pub const IMAGE_BLOCKS: u64 = 36;
+
 /// Word: the gate's futex word; who holds it excludes every mutation and every commit's cut.
 pub const GATE: u64 = 64;
 /// Word: the gate's sequence number, odd while a mutation is applied.

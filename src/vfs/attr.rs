@@ -2,6 +2,7 @@
 
 use super::Volume;
 use super::types::{Attr, Ino, SetAttr, StatFs};
+use crate::core::{largest, usable_blocks};
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, FileKind, INODES_PER_BLOCK, Inode, NAME_MAX};
 use crate::store::Store;
@@ -84,11 +85,13 @@ impl<S: Store> Volume<S> {
     pub fn statfs(&self) -> Result<StatFs, Errno> {
         let image = &self.core.image;
         let store = image.store();
-        let geometry = image.geometry();
-        let free = u64::from(store.load(rt::FREE_BLOCKS)) + u64::from(store.load(rt::QUARANTINE_COUNT));
+        let room = usable_blocks(&largest(image));
+        let free = u64::from(store.load(rt::FREE_BLOCKS))
+            + u64::from(store.load(rt::QUARANTINE_COUNT))
+            + u64::from(room - usable_blocks(&image.geometry()));
         Ok(StatFs {
             block_size_bytes: BLOCK_SIZE as u32,
-            blocks: u64::from(geometry.image_blocks() - 2 - geometry.groups()),
+            blocks: u64::from(room),
             free_blocks: free,
             used_inodes: u64::from(store.load(rt::USED_INODES)),
             free_inodes: free * u64::from(INODES_PER_BLOCK),

@@ -4,12 +4,15 @@ use super::Volume;
 use super::attr::modified;
 use super::hold;
 use super::types::{Attr, Entry, Ino, NewInode};
-use crate::core::{self, Core, DirEntry, DirView, Txn};
+use crate::core::{self, Core, DirEntry, DirView, Error, Txn, stripe_seq};
 use crate::errno::Errno;
 use crate::format::dirent::name_allowed;
 use crate::format::{FileKind, Inode, NAME_MAX, RawDirRoot};
 use crate::store::Store;
 use zerocopy::little_endian::U32;
+
+/// How often a lookup tries again while others change the directory, before it takes the gate.
+const LOOKUP_TRIES: u32 = 64;
 
 /// Accepts a name that an entry could have.
 pub(super) fn check_name(name: &[u8]) -> Result<(), Errno> {
@@ -41,6 +44,18 @@ fn view<S: Store>(core: &Core<S>, dir: Ino) -> core::Result<(Inode, DirView<'_, 
     Ok((inode, view))
 }
 
+/// The inode that a name stands for in a directory.
+fn find<S: Store>(core: &Core<S>, dir: Ino, name: &[u8]) -> core::Result<Option<Ino>> {
+    let (inode, view) = view(core, dir)?;
+    Ok(match name {
+        b"." => Some(dir),
+        // Where a removed directory was, another inode may be by now.
+        b".." if inode.raw.nlink.get() == 0 => None,
+        b".." => Some(inode.dir_root().parent.get()),
+        _ => view.lookup(name)?.map(|entry| entry.inode),
+    })
+}
+
 /// Takes one name from an inode; frees it if that was the last one and nobody holds it.
 pub(super) fn drop_name<S: Store>(txn: &mut Txn<'_, S>, ino: Ino, now_ns: i64) -> core::Result<()> {
     let mut inode = txn.inode(ino)?;
@@ -66,24 +81,20 @@ impl<S: Store> Volume<S> {
         if name.len() > NAME_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
-        // The inode may be gone again by the time its attributes are read.
-        for _ in 0..8 {
-            let found = self.stable(dir, |core| {
-                let (inode, view) = view(core, dir)?;
-                Ok(match name {
-                    b"." => Some(dir),
-                    // Where a removed directory was, another inode may be by now.
-                    b".." if inode.raw.nlink.get() == 0 => None,
-                    b".." => Some(inode.dir_root().parent.get()),
-                    _ => view.lookup(name)?.map(|entry| entry.inode),
-                })
-            })?;
-            match self.getattr(found.ok_or(Errno::ENOENT)?) {
-                Err(Errno::ENOENT) => continue,
-                answer => return answer,
+        let (store, word) = (self.core.image.store(), stripe_seq(dir));
+        for _ in 0..LOOKUP_TRIES {
+            let before = store.load(word);
+            let found = self.stable(dir, |core| find(core, dir, name))?;
+            let answer = self.getattr(found.ok_or(Errno::ENOENT)?);
+            // While the directory stays as it is, its name keeps the number from going to another file.
+            if store.load(word) == before {
+                return answer;
             }
         }
-        Err(Errno::EIO)
+        let _gate = self.gate()?;
+        let found = find(&self.core, dir, name).map_err(Error::errno)?;
+        let inode = self.core.read_inode(found.ok_or(Errno::ENOENT)?).map_err(Error::errno)?;
+        Ok(Attr::of(&inode))
     }
 
     /// Hands the names of a directory to `emit`, from `cookie` on (0: from the start), until it gives

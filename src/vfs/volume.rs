@@ -5,7 +5,6 @@ use super::sync::Committer;
 use super::types::Ino;
 use crate::core::{self, Core, Error, Image, LoadError, Txn, stripe_seq};
 use crate::errno::Errno;
-use crate::format::{BLOCK_SIZE, Superblock, SuperblockError};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability, VolumeState};
 use parking_lot::Mutex;
@@ -17,6 +16,8 @@ pub type Clock = fn() -> i64;
 
 /// How often a reader tries again without the gate while somebody changes what it reads.
 const OPTIMISTIC_TRIES: u32 = 64;
+/// How often attaching looks for a whole superblock.
+const ATTACH_TRIES: u32 = 1000;
 /// How often a mutation that found no space waits for quarantined blocks to come free.
 const SPACE_TRIES: u32 = 3;
 
@@ -48,12 +49,16 @@ impl<S: Store> Volume<S> {
         if image.store().load(rt::STATE) != VolumeState::Ready as u32 {
             return Err(Errno::ENODEV);
         }
-        let mut copies = [[0; BLOCK_SIZE]; 2];
-        for (block, copy) in (0..).zip(&mut copies) {
-            image.read_block(block, copy);
+        // A volume that grows at this very moment rewrites both copies of its superblock.
+        let mut superblock = core::read_superblock(&image);
+        for _ in 0..ATTACH_TRIES {
+            if superblock.is_ok() {
+                break;
+            }
+            std::thread::yield_now();
+            superblock = core::read_superblock(&image);
         }
-        let superblock = Superblock::choose([&copies[0], &copies[1]])
-            .map_err(|error: SuperblockError| error.errno())?;
+        let superblock = superblock.map_err(Error::errno)?;
         Ok(Self::of_core(Core::new(image, superblock), clock))
     }
 
@@ -152,7 +157,8 @@ impl<S: Store> Volume<S> {
         &self,
         mut change: impl FnMut(&mut Txn<'_, S>) -> core::Result<T>,
     ) -> Result<T, Errno> {
-        for attempt in 0.. {
+        let mut attempt = 0;
+        loop {
             let store = self.core.image.store();
             self.admit()?;
             let gate = self.gate()?;
@@ -162,17 +168,21 @@ impl<S: Store> Volume<S> {
                     txn.commit();
                     return Ok(value);
                 }
+                Err(Error::Os(Errno::ENOSPC)) if self.core.can_grow() => {
+                    drop(txn);
+                    self.core.grow().map_err(Error::errno)?;
+                }
                 Err(Error::Os(Errno::ENOSPC))
                     if attempt < SPACE_TRIES && store.load(rt::QUARANTINE_COUNT) > 0 =>
                 {
                     drop(txn);
                     drop(gate);
                     self.free_quarantine()?;
+                    attempt += 1;
                 }
                 Err(error) => return Err(error.errno()),
             }
         }
-        Err(Errno::ENOSPC)
     }
 
     /// Refuses mutations that may not be, and holds back those that the journal could not take.

@@ -19,17 +19,19 @@ before(async () => {
 });
 after(() => server.close());
 
-test('SQLite keeps what it committed when the browser is killed', { skip }, async (t) => {
-  const module = { sabfs: { path: '/opfs', volume: 'sqlite', capacity, durability: 'strict' } };
-  const profile = temporaryProfile(t);
-  const first = await launch({ t, profile });
-  const lines = await killBrowserWhen(momentInSecondBatch(), first, server, 'sqlite-rows', {
-    args: insertArguments(),
-    module,
-  });
+for (const journalMode of ['DELETE', 'TRUNCATE']) {
+  test(`SQLite keeps what it committed when the browser is killed (journal_mode=${journalMode})`, { skip }, async (t) => {
+    const module = { sabfs: { path: '/opfs', volume: 'sqlite', capacity, durability: 'strict' } };
+    const profile = temporaryProfile(t);
+    const first = await launch({ t, profile });
+    const lines = await killBrowserWhen(momentInSecondBatch(), first, server, 'sqlite-rows', {
+      args: insertArguments(journalMode),
+      module,
+    });
 
-  const second = await launch({ t, profile });
-  const check = await runInBrowser(second, server, 'sqlite-rows', { args: checkArguments, module });
-  assert.equal(check.code, 0, check.stderr);
-  console.log(assertWhole(check.stdout, lines));
-});
+    const second = await launch({ t, profile });
+    const check = await runInBrowser(second, server, 'sqlite-rows', { args: checkArguments, module });
+    assert.equal(check.code, 0, check.stderr);
+    console.log(assertWhole(check.stdout, lines));
+  });
+}

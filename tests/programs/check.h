@@ -16,7 +16,6 @@ static _Atomic int failures;
 
 #define CHECK(condition)                                                                                 \
   do {                                                                                                   \
-    errno = 0;                                                                                           \
     if (!(condition)) {                                                                                  \
       failures++;                                                                                        \
       fprintf(stderr, "%s:%d: %s (errno %d, %s)\n", __FILE__, __LINE__, #condition, errno, strerror(errno)); \
@@ -35,11 +34,17 @@ static inline int exists(const char *path) {
 static inline int put(const char *path, const void *bytes, size_t count) {
   int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0666);
   if (fd < 0) return -1;
-  ssize_t written = count ? write(fd, bytes, count) : 0;
-  int error = errno;
+  size_t done = 0;
+  int error = 0;
+  // A volume that runs full takes a part first and says so at the next write.
+  while (done < count && !error) {
+    ssize_t written = write(fd, (const char *)bytes + done, count - done);
+    if (written < 0) error = errno;
+    else done += (size_t)written;
+  }
   close(fd);
   errno = error;
-  return written == (ssize_t)count ? 0 : -1;
+  return error ? -1 : 0;
 }
 
 static inline int put_text(const char *path, const char *text) { return put(path, text, strlen(text)); }

@@ -3,6 +3,7 @@
 //   suite FOLDER          all of it
 //   suite FOLDER full     until the volume is full, and back (small capacities only)
 //   suite FOLDER leave    leaves files with times, modes, links behind
+//   suite FOLDER stay     the same, and stays until it is killed
 //   suite FOLDER find     looks whether they are there
 #ifndef NOTHREADS
 #include <pthread.h>
@@ -36,7 +37,7 @@ static void test_full(void) {
     int files = 0, error = 0;
     for (; files < 100000 && !error; files++) {
       PATH(path, "%s/%d", dir, files);
-      if (put(path, chunk, files % 2 ? 65536 : 100) < 0) error = errno ? errno : ENOSPC;
+      if (put(path, chunk, files % 2 ? 65536 : 100) < 0) error = errno;
     }
     CHECK(error == ENOSPC);
     if (files < 10) CHECK(!"the volume was full at once");
@@ -157,6 +158,10 @@ int main(int argc, char **argv) {
     test_full();
   } else if (!strcmp(what, "leave")) {
     leave();
+  } else if (!strcmp(what, "stay")) {
+    leave();
+    printf("left: %d failures\n", failures);
+    for (;;) sleep(1);
   } else if (!strcmp(what, "find")) {
     find();
   } else {

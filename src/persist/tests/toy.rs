@@ -105,6 +105,15 @@ impl Toy {
         }
     }
 
+    /// A change of one data block, which is allocated if it is free.
+    pub fn put_data(&mut self, history: &mut History, block: u32) {
+        if !self.state.contains_key(&block) {
+            self.image.set_bit(Bitmap::Fresh, block);
+        }
+        self.put(history, block, false);
+        self.change(history, 0);
+    }
+
     /// Dirty blocks that cannot leave the store before the commit's last record.
     fn must_fit(&self) -> usize {
         let stuck =
