@@ -23,8 +23,8 @@ addToLibrary({
     attached: null,
     // What was mounted: path to {options, shown}.
     volumes: new Map(),
-    // The attempt that is under way; a second one waits for it.
-    opening: Promise.resolve(),
+    // The attempt that is under way, a promise; a second one waits for it.
+    opening: null,
 
     hook() {
 #if PTHREADS
@@ -70,7 +70,7 @@ addToLibrary({
     // Module.mountSABFS(): resolves with the volume.
     mount(given) {
       given ??= Module['sabfs'] ?? {};
-      var attempt = SABFSMount.opening.catch(() => {}).then(async () => {
+      var attempt = Promise.resolve(SABFSMount.opening).catch(() => {}).then(async () => {
         var options = SABFSOptions.check(given, 'mount the volume');
         var known = SABFSMount.volumes.get(options.path);
         if (known && known.options.volume == options.volume) return known.shown;

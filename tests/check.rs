@@ -214,7 +214,7 @@ fn seals() {
     let sample = Sample::new();
     let sealed = volumes::sealed_image(&sample.volume);
     let check_bytes = |bytes: &[u8]| {
-        let image = Image::attach(volumes::store_of_image(bytes), 1).unwrap();
+        let image = Image::attach(volumes::store_of_image(bytes, 1_000), 1).unwrap();
         let mut copy = [0; BLOCK_SIZE];
         image.read_block(0, &mut copy);
         check_sealed(&Core::new(image, Superblock::check(&copy, 0).unwrap())).findings

@@ -3,8 +3,9 @@
 #[path = "model/mod.rs"]
 mod model;
 
-use model::operations::Operation;
+use model::operations::{Operation, content};
 use model::strategies::{on_directories, on_extents, operation};
+use model::volumes::{self, ROOT};
 use model::world::World;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -66,6 +67,27 @@ fn small_volumes() {
 #[test]
 fn long_lives() {
     random(30, 200..3_000_u32, operation(), 800);
+}
+
+#[test]
+fn volumes_that_grow() {
+    random(12, 4_097..9_000_u32, on_extents(), 40);
+}
+
+/// From a part of the first group to a part of the third.
+#[test]
+fn volumes_grow_by_groups() {
+    let mut world = World::new(70_000);
+    world.create(ROOT, b"file", &volumes::file());
+    let ino = world.volume.lookup(ROOT, b"file").unwrap().ino;
+    let bytes = content(5, 1 << 20);
+    while world.volume.statfs().unwrap().free_blocks > 1_000 {
+        world.write(ino, None, &bytes);
+    }
+    assert_eq!(world.volume.image().geometry().groups(), 3);
+    world.compare_tree();
+    world.unlink(ROOT, b"file");
+    world.compare_remounted();
 }
 
 #[test]

@@ -76,6 +76,16 @@ build_lib() {
   cmp -s c-shim/sabfs.h dist/include/sabfs.h || cp c-shim/sabfs.h dist/include/sabfs.h
   build_helpers
   build_js_library
+  build_flags
+}
+
+# The response files and the port, which name everything that a program is linked with.
+build_flags() {
+  fresh dist/sabfs.rsp flags emscripten/flags.mjs emscripten/sabfs.py emscripten/keeper.js emscripten/devices.js \
+    c-shim/sabfs_syscalls.cpp && return 0
+  begin "writing dist/sabfs.rsp" dist/sabfs.rsp
+  "$SABFS_NODE" emscripten/flags.mjs dist || die "the flags cannot be written"
+  finish dist/sabfs.rsp flags
 }
 
 # The helper modules in WebAssembly text: one per file, by binaryen's assembler.
@@ -126,7 +136,12 @@ build_programs() {
     inputs=("${sources[@]}")
     for word in "${sources[@]}"; do inputs+=("$(dirname "$word")"/*.h); done
     # A program's flags name what it is linked with (archives, JS libraries, pre-js files): all of these are inputs.
-    for word in $flags; do [ -f "$word" ] && inputs+=("$word"); done
+    for word in $flags; do
+      case $word in
+        @*) inputs+=("${word#@}" dist/libsabfs.js dist/lib dist/include) ;;
+        *) if [ -f "$word" ]; then inputs+=("$word"); fi ;;
+      esac
+    done
     fresh "$output" "$flags" "${inputs[@]}" && continue
     begin "building $output" "$output"
     {

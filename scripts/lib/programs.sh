@@ -10,9 +10,11 @@
 COMMON="-O2 -sWASMFS -sEXIT_RUNTIME=1 -sINITIAL_MEMORY=64MB --js-library tests/harness/output-library.js"
 # main runs in a worker, as it must where it waits: a browser's main thread cannot.
 THREADS="-pthread -sPROXY_TO_PTHREAD -sPTHREAD_POOL_SIZE=4"
-SABFS_JS="-Idist/include --js-library dist/libsabfs.js"
-MT="$COMMON $THREADS $SABFS_JS dist/lib/libsabfs-mt.a"
-ST="$COMMON $SABFS_JS dist/lib/libsabfs.a"
+# The library with all that belongs to it, as a user links it.
+MT="$COMMON $THREADS @dist/sabfs.rsp"
+ST="$COMMON @dist/sabfs-st.rsp"
 
 # Without the library: what the harness tests itself with.
 program harness-hello "tests/harness/fixtures/hello.c" $COMMON $THREADS
+
+. scripts/lib/sqlite.sh

@@ -8,7 +8,7 @@
 mod tool {
     use sabfs::core::check::check_sealed;
     use sabfs::core::{Core, Image};
-    use sabfs::format::{BLOCK_SIZE, Block, Geometry, Superblock};
+    use sabfs::format::{BLOCK_SIZE, Block, Superblock};
     use sabfs::persist::{
         Device, DeviceError, FileDevice, Found, Keeper, OpenError, OpenOptions, VolumeFolder,
         open_volume,
@@ -26,9 +26,12 @@ mod tool {
 
     const USAGE: &str = "\
 usage: sabfs check VOLUME      look for damage; VOLUME is a volume's folder or an image file
-       sabfs mkfs FOLDER SIZE  make an empty volume of SIZE bytes (suffixes K, M, G)
+       sabfs mkfs FOLDER       make an empty volume, which grows as it is filled
 
 exit codes of check: 0 nothing found, 1 something found, 2 it could not be checked";
+
+    /// Room for a volume that is made: 16 MiB. How far it grows later is up to who mounts it.
+    const NEW_BLOCKS: u32 = 4096;
 
     type Outcome = Result<ExitCode, String>;
 
@@ -36,7 +39,7 @@ exit codes of check: 0 nothing found, 1 something found, 2 it could not be check
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let outcome = match words[..] {
             ["check", volume] => check(Path::new(volume)),
-            ["mkfs", folder, size] => make(Path::new(folder), size),
+            ["mkfs", folder] => make(Path::new(folder)),
             ["--help" | "-h" | "help"] => {
                 println!("{USAGE}");
                 Ok(ExitCode::SUCCESS)
@@ -207,8 +210,7 @@ exit codes of check: 0 nothing found, 1 something found, 2 it could not be check
         }
     }
 
-    fn make(path: &Path, size: &str) -> Outcome {
-        let blocks = blocks_of(size)?;
+    fn make(path: &Path) -> Outcome {
         let existing = path.join("image");
         if fs::metadata(&existing).is_ok_and(|file| file.len() > 0) {
             return Err(format!("{} exists: remove it first if it may be lost", existing.display()));
@@ -222,7 +224,7 @@ exit codes of check: 0 nothing found, 1 something found, 2 it could not be check
         let mut uuid = [0; 16];
         uuid.copy_from_slice(&random[..16]);
         let options = OpenOptions::new(uuid, Box::new(random_number));
-        let store = store(blocks, Durability::Strict)?;
+        let store = store(NEW_BLOCKS, Durability::Strict)?;
         let image = Image::attach(store.clone(), 2).map_err(|errno| errno.to_string())?;
         let started = Instant::now();
         let clock = Box::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
@@ -250,27 +252,6 @@ exit codes of check: 0 nothing found, 1 something found, 2 it could not be check
         // `make` has read from it already.
         let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
         read.map(|()| u64::from_le_bytes(bytes)).expect("the host has random numbers")
-    }
-
-    /// Blocks of a volume of this size.
-    fn blocks_of(size: &str) -> Result<u32, String> {
-        let digits = size.trim_end_matches(['K', 'M', 'G']);
-        let factor = match &size[digits.len()..] {
-            "" => Some(1_u64),
-            "K" => Some(1 << 10),
-            "M" => Some(1 << 20),
-            "G" => Some(1 << 30),
-            _ => None,
-        };
-        let bytes =
-            digits.parse::<u64>().ok().zip(factor).and_then(|(number, unit)| number.checked_mul(unit));
-        let bytes =
-            bytes.ok_or_else(|| format!("{size} is not a size: give a number like 64M\n{USAGE}"))?;
-        u32::try_from(bytes / BLOCK_SIZE as u64)
-            .ok()
-            .and_then(Geometry::new)
-            .map(|geometry| geometry.image_blocks())
-            .ok_or_else(|| format!("a volume cannot have {size} bytes: from 64K to 16383G are possible"))
     }
 }
 

@@ -40,7 +40,7 @@ impl<S: Store> Core<S> {
         }
         let mut superblock = read_superblock(image)?;
         superblock.geometry = new;
-        superblock.generation += 1;
+        superblock.generation = superblock.generation.saturating_add(1);
 
         let mut txn = Txn::begin(self);
         // Bits behind the image's end are set; those of blocks that exist from now on are cleared.

@@ -6,8 +6,9 @@ use super::{Core, Image, Txn, count_free, extent};
 use crate::errno::Errno;
 use crate::format::{
     BLOCK_SIZE, Block, BlockKind, Corrupt, Extent, FileKind, Geometry, HEADER_SIZE_BYTES,
-    INO_INODE_FILE, INO_ROOT, INODE_SIZE_BYTES, INODES_PER_BLOCK, Inode, RawDirRoot, RawExtentRoot,
-    RawInode, SYMLINK_INLINE_MAX, Superblock, SuperblockError, init_header, verify,
+    INO_FIRST_FREE, INO_INODE_FILE, INO_ROOT, INODE_SIZE_BYTES, INODES_PER_BLOCK, Inode, RawDirRoot,
+    RawExtentRoot, RawInode, SYMLINK_INLINE_MAX, Superblock, SuperblockError, check_header, init_header,
+    verify,
 };
 use crate::store::Store;
 use crate::store::runtime as rt;
@@ -214,7 +215,7 @@ impl<'a, S: Store> Seals<'a, S> {
         for group in 0..geometry.groups() {
             let start = geometry.group_start(group);
             let bytes = self.block(start, 0)?;
-            crate::format::check_header(&bytes[..], BlockKind::Bitmap, start, 0)?;
+            check_header(&bytes[..], BlockKind::Bitmap, start, 0)?;
         }
         let (mut used, mut orphans) = (0, Vec::new());
         let mut inodes = Vec::new();
@@ -229,13 +230,22 @@ impl<'a, S: Store> Seals<'a, S> {
                 if ino == 0 {
                     continue;
                 }
-                inodes.push(inode_in(bytes, ino, &geometry)?);
+                let inode = inode_in(bytes, ino, &geometry)?;
                 if table.orphans >> slot & 1 == 1 {
+                    // It is about to be freed: better no mount than a lost file.
+                    if ino < INO_FIRST_FREE || inode.raw.nlink.get() != 0 {
+                        return Err(Corrupt::InodeField { inode: ino, field: "nlink" }.into());
+                    }
                     orphans.push(ino);
                 }
+                inodes.push(inode);
             }
             Ok(())
         })?;
+        let root = inodes.iter().find(|inode| inode.number == INO_ROOT);
+        if root.is_none_or(|root| root.kind != FileKind::Directory) {
+            return Err(Corrupt::InodeField { inode: INO_ROOT, field: "mode" }.into());
+        }
         for inode in &inodes {
             self.inode(inode)?;
         }
@@ -254,13 +264,21 @@ impl<'a, S: Store> Seals<'a, S> {
                 extent::Visit::Extent(_) => Ok(()),
             })?,
             FileKind::Symlink if inode.raw.size.get() > SYMLINK_INLINE_MAX as u64 => {
-                self.block(inode.symlink_block(), inode.number)?;
+                self.owned(inode.symlink_block(), BlockKind::Symlink, inode.number)?;
             }
             _ => {}
         }
         match inode.raw.xattr_block.get() {
             0 => Ok(()),
-            block => self.block(block, inode.number).map(drop),
+            block => self.owned(block, BlockKind::Xattrs, inode.number),
         }
+    }
+
+    /// A block that an inode names without a tree.
+    fn owned(&mut self, block: u32, kind: BlockKind, inode: u32) -> Result<()> {
+        super::dir::check_block(&self.core.image.geometry(), block, inode)?;
+        let bytes = self.block(block, inode)?;
+        check_header(&bytes[..], kind, block, inode)?;
+        Ok(())
     }
 }

@@ -160,17 +160,23 @@ impl<S: Store, D: Device> Keeper<S, D> {
         self.last_error.map_or(Ok(()), |error| Err(error.errno()))
     }
 
-    /// Commits everything durably and brings it to the image file, which then holds the volume alone.
-    pub fn checkpoint_now(&mut self) -> Result<(), Errno> {
+    /// Commits everything that has changed durably, in relaxed mode too, which also makes freed blocks
+    /// allocatable again.
+    pub fn flush_now(&mut self) -> Result<(), Errno> {
         if self.stopped {
             return Err(Errno::EIO);
         }
         let (bell, now) = (self.image.store().load(rt::KEEPER_BELL), (self.clock)());
         self.attempt(true, bell, now);
-        if self.last_error.is_none() {
-            let result = self.disk.checkpoint_all(&|| beat(&self.image));
-            self.finish(result.map_err(CommitError::Device), bell, now);
-        }
+        self.last_error.map_or(Ok(()), |error| Err(error.errno()))
+    }
+
+    /// Commits everything durably and brings it to the image file, which then holds the volume alone.
+    pub fn checkpoint_now(&mut self) -> Result<(), Errno> {
+        self.flush_now()?;
+        let (bell, now) = (self.image.store().load(rt::KEEPER_BELL), (self.clock)());
+        let result = self.disk.checkpoint_all(&|| beat(&self.image));
+        self.finish(result.map_err(CommitError::Device), bell, now);
         self.last_error.map_or(Ok(()), |error| Err(error.errno()))
     }
 

@@ -40,13 +40,15 @@ mod sim;
 mod tests;
 mod wait;
 
+pub use commit::CommitError;
 #[cfg(all(unix, not(target_family = "wasm")))]
 pub use device::FileDevice;
 pub use device::{Device, DeviceError, MemDevice};
 pub use error::OpenError;
 #[cfg(all(unix, not(target_family = "wasm")))]
 pub use folder::{FolderError, VolumeFolder};
-pub use keeper::{Keeper, Turn};
+pub use journal::Random;
+pub use keeper::{Clock, Keeper, Turn};
 pub use recovery::{Found, OpenOptions, Opened, Phase, Progress, open_volume};
 pub use wait::{
     KEEPER_SILENT_MS, reached, request_commit, ring, stop_keeper, wait_committed, wait_durable,

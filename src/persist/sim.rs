@@ -165,11 +165,14 @@ struct Inner {
     lying_image_flush: bool,
 }
 
+/// Called with every event before it happens.
+pub type Hook = Box<dyn FnMut(Event) + Send>;
+
 /// A disk with the two files of a volume.
 #[derive(Clone)]
 pub struct SimDisk {
     inner: Arc<Mutex<Inner>>,
-    hook: Arc<Mutex<Option<Box<dyn FnMut(Event) + Send>>>>,
+    hook: Arc<Mutex<Option<Hook>>>,
 }
 
 /// One of the files.
@@ -230,7 +233,7 @@ impl SimDisk {
     }
 
     /// Called before every event with no lock held.
-    pub fn set_hook(&self, hook: Option<Box<dyn FnMut(Event) + Send>>) {
+    pub fn set_hook(&self, hook: Option<Hook>) {
         *self.hook.lock() = hook;
     }
 

@@ -13,6 +13,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::OnceLock;
 
 const BLOCKS: u32 = 240;
+/// Room for the volume to grow.
+const CAPACITY_BLOCKS: u32 = 300;
 /// Names read from one directory, and inodes visited: a damaged tree may show more than there are.
 const NAMES_MAX: usize = 2_000;
 const INODES_MAX: usize = 300;
@@ -100,7 +102,7 @@ pub fn mount(input: &[u8]) -> bool {
     let (steps, changes) = input.split_at(input.len() / 2);
     let mut image = base().bytes.clone();
     mutate(&mut image, changes);
-    let store = volumes::store_of_image(&image);
+    let store = volumes::store_of_image(&image, CAPACITY_BLOCKS);
     let unmounted = Image::attach(store.clone(), 1).unwrap();
     let mut copy = [0; BLOCK_SIZE];
     unmounted.read_block(0, &mut copy);

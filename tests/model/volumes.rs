@@ -67,16 +67,15 @@ pub fn sealed_image<S: Store>(volume: &Volume<S>) -> Vec<u8> {
 }
 
 /// A prepared store with this image in it, not mounted yet.
-pub fn store_of_image(bytes: &[u8]) -> Arc<HeapStore> {
-    let blocks = u32::try_from(bytes.len() / BLOCK_SIZE).unwrap();
-    let store = store(blocks);
-    let base = runtime::image_base_blocks(blocks) * BLOCK_SIZE as u64;
+pub fn store_of_image(bytes: &[u8], capacity_blocks: u32) -> Arc<HeapStore> {
+    let store = store(capacity_blocks);
+    let base = runtime::image_base_blocks(capacity_blocks) * BLOCK_SIZE as u64;
     store.write(base, bytes);
     store
 }
 
 pub fn remount(volume: &HeapVolume) -> HeapVolume {
-    let store = store_of_image(&sealed_image(volume));
+    let store = store_of_image(&sealed_image(volume), volume.image().capacity_blocks());
     Volume::load(store, 1, now).unwrap_or_else(|error| panic!("the copy does not load: {error}"))
 }
 

@@ -148,8 +148,8 @@ fn failed_record_lands(seed: u64, rules: Rules) -> Result<u32, String> {
     assert!(fixture.commit().is_err());
     fixture.disk.set_faults(Faults::default(), Errno::EIO);
     fixture.toy.put_data(&mut fixture.history, 10);
-    fixture.disk.arm(Some(3));
-    assert!(fixture.commit().is_err());
+    fixture.disk.arm(Some(1 + seed as usize % 3));
+    let _ = fixture.commit();
     fixture.judged()
 }
 

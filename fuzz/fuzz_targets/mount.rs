@@ -1,0 +1,10 @@
+//! Hostile images: see tests/model/hostile.rs.
+#![no_main]
+
+#[allow(dead_code)] // the target uses a part
+#[path = "../../tests/model/fuzzing.rs"]
+mod model;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    model::hostile::mount(input);
+});

@@ -1,0 +1,12 @@
+//! The part of the model that the fuzz targets share: everything that needs no proptest.
+
+#[path = "hostile.rs"]
+pub mod hostile;
+#[path = "operations.rs"]
+pub mod operations;
+#[path = "oracle.rs"]
+pub mod oracle;
+#[path = "volumes.rs"]
+pub mod volumes;
+#[path = "world.rs"]
+pub mod world;
