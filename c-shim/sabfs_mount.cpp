@@ -2,9 +2,12 @@
 
 #include "sabfs_backend.h"
 
+#include "paths.h"
+
 #include "sabfs.h"
 
 #include <errno.h>
+#include <string.h>
 #include <string>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,12 +31,15 @@ int mountAt(const char *text) {
   if (!volume) return -ENODEV;
   std::string path(text);
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  // The root is WasmFS's own.
   if (path.size() < 2 || path.front() != '/') return -EINVAL;
   if (int error = makeParents(path)) return error;
-  struct stat status;
-  if (stat(path.c_str(), &status) == 0) {
-    if (!S_ISDIR(status.st_mode)) return -ENOTDIR;
+  auto parsed = wasmfs::path::parseFile(path);
+  if (!parsed.getError()) {
+    auto file = parsed.getFile();
+    if (!file->is<wasmfs::Directory>()) return -ENOTDIR;
+    auto above = file->locked().getParent();
+    // rmdir() would take another mount away.
+    if (!above || above->getBackend() != file->getBackend()) return -EBUSY;
     // What lies in it would be out of reach.
     if (rmdir(path.c_str())) return -errno;
   }
@@ -54,7 +60,8 @@ int sabfs_mount_attached(const char *path) { return mountAt(path); }
 int sabfs_unmount(const char *path) { return wasmfs_unmount(path); }
 
 int sabfs_mount(const char *path, const struct sabfs_options *options) {
-  if (!path || path[0] != '/') return -EINVAL;
+  // The root is WasmFS's own.
+  if (!path || path[0] != '/' || !path[strspn(path, "/")]) return -EINVAL;
   int error = sabfs_volume_open(options);
   return error ? error : mountAt(path);
 }

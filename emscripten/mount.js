@@ -110,7 +110,11 @@ addToLibrary({
       var doing = `mount the volume "${options.volume}"`;
       var fail = (code, why) => { throw SABFSErrors.make(code, doing, why); };
       if (SABFSMount.attached) {
-        if (SABFSMount.attached.volume == options.volume) return 'nothing';
+        if (SABFSMount.attached.volume == options.volume) {
+          if (_sabfs_volume_current()) return 'nothing';
+          // A call in C has started the keeper.
+          return Atomics.load(SABFS.i32, SABFS.STATE) == SABFS.READY ? 'attach' : 'wait';
+        }
         fail('EBUSY', `this program has mounted the volume "${SABFSMount.attached.volume}": unmount it first`);
       }
       if (options.store && options.store != SABFS.store) {

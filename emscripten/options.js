@@ -75,7 +75,8 @@ addToLibrary({
       }
       // Quoted on one side only: the names of our own object may be minified.
       options.path = given['path'] === undefined ? options.path : given['path'];
-      options.volume = given['volume'] ?? options.volume;
+      // Unless it says otherwise, a second mount shows the same volume.
+      options.volume = given['volume'] ?? SABFSMount.attached?.volume ?? options.volume;
       options.durability = given['durability'] ?? options.durability;
       options.folder = given['folder'] ?? options.folder;
       options.readOnly = given['readOnly'] ?? options.readOnly;

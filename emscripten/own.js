@@ -6,6 +6,7 @@ addToLibrary({
     // The capacity unless told otherwise: the program's memory has to hold it.
     CAPACITY: 64 << 20,
     device: null,
+    release: null,
     imports: null,
     // Why the file system in Rust could not do what it was asked for.
     message: '',
@@ -26,7 +27,8 @@ addToLibrary({
 
     async open(options) {
       var devices = SABFSDevices();
-      SABFSOwn.release = await SABFSKeeper.lock(options, `open the volume "${options.volume}"`);
+      SABFSOwn.release = ENVIRONMENT_IS_NODE ? () => {}
+        : await SABFSKeeper.lock(options, `open the volume "${options.volume}"`);
       try {
         SABFSOwn.device = await devices.open(options.volume, options.folder);
       } catch (error) {

@@ -26,8 +26,7 @@ fn config(cases: u32) -> Config {
     }
 }
 
-fn run(blocks: u32, operations: &[Operation]) {
-    let mut world = World::new(blocks);
+fn run(mut world: World, operations: &[Operation]) {
     for operation in operations {
         world.step(operation);
     }
@@ -43,10 +42,20 @@ fn random(
     operation: impl Strategy<Value = Operation>,
     longest: usize,
 ) {
+    random_in(World::new, cases, blocks, operation, longest);
+}
+
+fn random_in(
+    world: fn(u32) -> World,
+    cases: u32,
+    blocks: impl Strategy<Value = u32>,
+    operation: impl Strategy<Value = Operation>,
+    longest: usize,
+) {
     let operations = prop::collection::vec(operation, 1..longest);
     TestRunner::new(config(cases))
         .run(&(blocks, operations), |(blocks, operations)| {
-            run(blocks, &operations);
+            run(world(blocks), &operations);
             Ok(())
         })
         .unwrap_or_else(|error| panic!("{error}"));
@@ -56,17 +65,23 @@ fn random(
 
 #[test]
 fn tiny_volumes() {
-    random(400, 16..80_u32, operation(), 80);
+    random(800, 16..80_u32, operation(), 80);
 }
 
 #[test]
 fn small_volumes() {
-    random(300, 80..1_200_u32, operation(), 80);
+    random(500, 80..1_200_u32, operation(), 80);
 }
 
 #[test]
 fn long_lives() {
     random(30, 200..3_000_u32, operation(), 800);
+}
+
+/// Freed blocks come back only after a commit, which operations that find no space ask for.
+#[test]
+fn durable_volumes() {
+    random_in(World::durable, 150, 16..1_000_u32, operation(), 120);
 }
 
 #[test]
@@ -92,10 +107,29 @@ fn volumes_grow_by_groups() {
 
 #[test]
 fn growing_and_shrinking_directories() {
-    random(60, 60..600_u32, on_directories(), 40);
+    random(120, 60..600_u32, on_directories(), 40);
 }
 
 #[test]
 fn fragmented_files() {
     random(100, 40..4_000_u32, on_extents(), 40);
+}
+
+/// The oracle itself, compared with the host's file system.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_host_agrees_with_the_oracle() {
+    let operations = prop::collection::vec(operation(), 1..80);
+    TestRunner::new(config(300))
+        .run(&operations, |operations| {
+            let mut host = model::host::Host::new();
+            for operation in &operations {
+                host.step(operation);
+            }
+            host.compare_tree();
+            OPERATIONS.fetch_add(host.compared, Ordering::Relaxed);
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    println!("{} operations", OPERATIONS.load(Ordering::Relaxed));
 }

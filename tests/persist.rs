@@ -13,6 +13,7 @@ use sabfs::store::Store;
 use sabfs::store::runtime::{self as rt, Durability};
 use sabfs::vfs::{Committer, NewInode, Volume};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -21,7 +22,7 @@ const ROOT: u32 = 2;
 const RANDOM: [u8; 32] = *b"sixteen bytes ID and hashing key";
 const NOW: fn() -> i64 = || 1_700_000_000_000_000_000;
 
-type Store0 = Arc<HeapStore>;
+type Shared = Arc<HeapStore>;
 
 fn options() -> OpenOptions {
     let mut key = 0_u64;
@@ -43,8 +44,8 @@ fn file() -> NewInode {
 
 /// A mounted volume in a folder, with its keeper in a thread.
 struct Mounted {
-    volume: Volume<Store0>,
-    store: Store0,
+    volume: Volume<Shared>,
+    store: Shared,
     keeper: JoinHandle<()>,
     _folder: VolumeFolder,
 }
@@ -204,17 +205,39 @@ fn how_long_commits_take() {
     let volume = Volume::format(store.clone(), 2, NOW, RANDOM).unwrap();
     keeper.commit_now().unwrap();
     for blocks in [2_u32, 100, 1000, 1500] {
-        let (mut total, mut rounds) = (0.0, 0);
-        for _ in 0..20 {
+        let (mut total, mut closed, rounds) = (0.0, 0.0, 20);
+        for _ in 0..rounds {
             for block in 0..blocks {
                 volume.image().mark_dirty(100 + block * 2, true);
             }
             store.fetch_add(rt::CHANGE, 1);
+            let done = Arc::new(AtomicBool::new(false));
+            let (watched, end) = (store.clone(), done.clone());
+            let watcher = std::thread::spawn(move || {
+                let (mut longest, mut since) = (0.0_f64, None);
+                while !end.load(Ordering::Relaxed) {
+                    match (watched.load(rt::GATE) != 0, since) {
+                        (true, None) => since = Some(Instant::now()),
+                        (false, Some(start)) => {
+                            longest = longest.max(start.elapsed().as_secs_f64());
+                            since = None;
+                        }
+                        _ => {}
+                    }
+                }
+                longest
+            });
+            std::thread::sleep(std::time::Duration::from_millis(2));
             let start = Instant::now();
             keeper.commit_now().unwrap();
             total += start.elapsed().as_secs_f64();
-            rounds += 1;
+            done.store(true, Ordering::Relaxed);
+            closed += watcher.join().unwrap();
         }
-        println!("{blocks} blocks: {:.3} ms a commit", total * 1e3 / f64::from(rounds));
+        println!(
+            "{blocks} blocks: a commit {:.3} ms, gate closed {:.3} ms",
+            total * 1e3 / f64::from(rounds),
+            closed * 1e3 / f64::from(rounds)
+        );
     }
 }

@@ -41,15 +41,19 @@ impl<S: Store> Volume<S> {
         to: &[u8],
         flags: RenameFlags,
     ) -> Result<(), Errno> {
-        for name in [from, to] {
-            if name == b"." || name == b".." {
-                return Err(Errno::EBUSY);
-            }
-            check_name(name)?;
-        }
-        if flags.contains(RenameFlags::NOREPLACE | RenameFlags::EXCHANGE) {
+        let noreplace = flags.contains(RenameFlags::NOREPLACE);
+        if noreplace && flags.contains(RenameFlags::EXCHANGE) {
             return Err(Errno::EINVAL);
         }
+        for (name, errno) in
+            [(from, Errno::EBUSY), (to, if noreplace { Errno::EEXIST } else { Errno::EBUSY })]
+        {
+            if name == b"." || name == b".." {
+                return Err(errno);
+            }
+        }
+        check_name(from)?;
+        check_name(to)?;
         let now = self.now();
         let (from, to) = (Side { dir: from_dir, name: from }, Side { dir: to_dir, name: to });
         self.mutate(|txn| rename(txn, from, to, flags, now))

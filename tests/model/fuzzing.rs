@@ -1,5 +1,7 @@
 //! The part of the model that the fuzz targets share: everything that needs no proptest.
 
+#[path = "durable.rs"]
+pub mod durable;
 #[path = "hostile.rs"]
 pub mod hostile;
 #[path = "operations.rs"]

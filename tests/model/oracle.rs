@@ -277,17 +277,19 @@ impl Oracle {
     }
 
     pub fn rename(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8]), flags: RenameFlags) -> Result<()> {
-        for (_, name) in [from, to] {
-            if dots(name) {
-                return Err(EBUSY);
-            }
-            check_name(name)?;
-        }
         let exchange = flags.contains(RenameFlags::EXCHANGE);
         let noreplace = flags.contains(RenameFlags::NOREPLACE);
         if exchange && noreplace {
             return Err(EINVAL);
         }
+        if dots(from.1) {
+            return Err(EBUSY);
+        }
+        if dots(to.1) {
+            return Err(if noreplace { EEXIST } else { EBUSY });
+        }
+        check_name(from.1)?;
+        check_name(to.1)?;
         let moved = self.child(from.0, from.1)?.ok_or(ENOENT)?;
         let replaced = self.child(to.0, to.1)?;
         if noreplace && replaced.is_some() {

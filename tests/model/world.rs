@@ -1,5 +1,6 @@
 //! A volume and the oracle side by side: every operation is done in both and the answers compared.
 
+use super::durable::Files;
 use super::operations::{Operation, Pick, content, fill_name, flags, kind};
 use super::oracle::{Node, Oracle};
 use super::volumes::{self, HeapVolume, ROOT};
@@ -18,6 +19,7 @@ type Answer<T> = Result<T, Errno>;
 pub struct World {
     pub volume: HeapVolume,
     pub oracle: Oracle,
+    files: Option<Files>,
     /// Every inode number with its generation names one file for ever.
     identities: BTreeSet<(Ino, u32)>,
     pub operations: u64,
@@ -26,9 +28,29 @@ pub struct World {
 
 impl World {
     pub fn new(blocks: u32) -> Self {
-        let volume = volumes::volume(blocks);
+        Self::of(volumes::volume(blocks), None)
+    }
+
+    /// A volume with files, which frees blocks only when they have been committed.
+    pub fn durable(blocks: u32) -> Self {
+        let files = Files::default();
+        Self::of(files.open(blocks), Some(files))
+    }
+
+    fn of(volume: HeapVolume, files: Option<Files>) -> Self {
         let oracle = Oracle::new(volumes::now());
-        Self { volume, oracle, identities: BTreeSet::new(), operations: 0, refusals: 0 }
+        Self { volume, oracle, files, identities: BTreeSet::new(), operations: 0, refusals: 0 }
+    }
+
+    /// Mounts what is in the files, or a copy of the image.
+    fn remount(&mut self) {
+        self.volume = match &self.files {
+            Some(files) => {
+                self.volume.sync().unwrap();
+                files.open(self.volume.image().capacity_blocks())
+            }
+            None => volumes::remount(&self.volume),
+        };
     }
 
     /// Any inode, mostly one in use.
@@ -159,7 +181,7 @@ impl World {
             Operation::Remount => {
                 let held = self.oracle.nodes.values().any(|node| node.held > 0);
                 if !held {
-                    self.volume = volumes::remount(&self.volume);
+                    self.remount();
                 }
             }
         }
@@ -376,7 +398,7 @@ impl World {
 
     /// The same after a mount from a copy of the image.
     pub fn compare_remounted(mut self) {
-        self.volume = volumes::remount(&self.volume);
+        self.remount();
         self.oracle = self.oracle.remounted();
         self.compare_tree();
     }

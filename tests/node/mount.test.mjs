@@ -1,0 +1,228 @@
+// Mounting in Node: every way to reach the store, what persists, who has the volume, and every error.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { runInNode } from '../harness/run-program.mjs';
+
+const root = path.resolve(import.meta.dirname, '../..');
+const CAPACITY = 64 << 20;
+const nodes = [['22', process.env.SABFS_NODE ?? process.execPath], ['20', process.env.SABFS_NODE20]];
+
+function temporary(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sabfs-mount-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+const run = (name, sabfs, args = ['/opfs'], options = {}) =>
+  runInNode(name, { module: { sabfs: { capacity: CAPACITY, ...sabfs } }, args, ...options });
+const ok = (result) => assert.deepEqual({ code: result.code, stderr: result.stderr }, { code: 0, stderr: '' }, result.stdout);
+
+for (const [version, node] of nodes) {
+  const skip = node ? false : `there is no Node ${version}`;
+  for (const program of ['suite-mt', 'suite-st']) {
+    for (const access of ['two-memory', 'one-memory', 'javascript', 'own']) {
+      for (const durability of ['memory', 'strict', 'relaxed']) {
+        // Node 20 has one memory per module; the files of a program's own store belong to one thread.
+        if (version === '20' && access === 'two-memory') continue;
+        if (program === 'suite-mt' && access === 'own' && durability !== 'memory') continue;
+        // The threads need memory beside a store of the program's own.
+        const capacity = access === 'own' ? 16 << 20 : CAPACITY;
+        test(`Node ${version}, ${program}: every operation by ${access}, ${durability}`, { skip }, async (t) => {
+          ok(await run(program, { access, durability, capacity, folder: temporary(t) }, ['/opfs'], { node }));
+        });
+      }
+    }
+    test(`Node ${version}, ${program}: a full volume recovers`, { skip }, async (t) => {
+      for (const durability of ['memory', 'strict']) {
+        const sabfs = { capacity: 4 << 20, durability, folder: temporary(t) };
+        ok(await run(program, sabfs, ['/opfs', 'full'], { node }));
+      }
+    });
+  }
+
+  test(`Node ${version}: what one process leaves the next one finds`, { skip }, async (t) => {
+    const folder = temporary(t);
+    ok(await run('suite-mt', { folder, durability: 'relaxed' }, ['/opfs', 'leave'], { node }));
+    for (const access of ['one-memory', 'javascript', 'own']) {
+      ok(await run('suite-st', { folder, access }, ['/opfs', 'find'], { node }));
+    }
+    ok(await run('suite-mt', { folder }, ['/opfs', 'find'], { node }));
+    assert.deepEqual(fs.readdirSync(path.join(folder, 'default')).sort(), ['image', 'journal']);
+  });
+
+  test(`Node ${version}: mounting from C, on the main thread and on others`, { skip }, async (t) => {
+    const cwd = temporary(t);
+    for (const program of ['mount-mt', 'mount-main', 'mount-st']) {
+      for (const way of ['main', 'thread', 'threads', 'backend']) {
+        if (program === 'mount-st' && way.startsWith('thread')) continue;
+        for (const durability of ['1', '3']) {
+          const args = [way, `${program}-${way}`, durability];
+          const result = await runInNode(program, { node, args, prepare: preparation(cwd) });
+          assert.deepEqual(result, { code: 0, stdout: `mounted by ${way}: 0 failures\n`, stderr: '' }, program + way);
+        }
+      }
+    }
+  });
+}
+
+// A module that sets Module.sabfs when the start has found none: then only the calls in C mount.
+function preparation(folder) {
+  const file = path.join(folder, 'prepare.mjs');
+  const settings = JSON.stringify({ folder });
+  // preRun functions of the page's run before those of the library.
+  fs.writeFileSync(file, `export default (Module) => {
+    Object.defineProperty(Module, 'sabfs', { get: () => Module.calledRun ? ${settings} : undefined });
+    Module.onRuntimeInitialized = () => { Module.calledRun = true; };
+  };\n`);
+  return file;
+}
+
+/** Starts a program that stays; resolves with the child when it says that everything is there. */
+async function stay(t, sabfs) {
+  const main = path.join(root, 'tests/harness/program-main.cjs');
+  const request = {
+    program: path.join(root, 'dist/programs/suite-mt.js'), args: ['/opfs', 'stay'], module: { sabfs },
+  };
+  const child = spawn(process.env.SABFS_NODE ?? process.execPath, [main, JSON.stringify(request)]);
+  t.after(() => child.kill('SIGKILL'));
+  await new Promise((resolve, reject) => {
+    let text = '';
+    const look = (data) => {
+      text += data;
+      if (text.includes('left: 0 failures')) resolve();
+    };
+    child.stdout.on('data', look);
+    child.stderr.on('data', look);
+    child.once('close', () => reject(new Error(text)));
+  });
+  return child;
+}
+
+test('a volume is open in one process; a process that is killed loses neither files nor the volume', async (t) => {
+  const folder = temporary(t);
+  const child = await stay(t, { folder, capacity: CAPACITY });
+  for (const program of ['suite-mt', 'suite-st']) {
+    const second = await run(program, { folder }, ['/opfs', 'find']);
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, new RegExp(`EBUSY|open in process ${child.pid}`));
+    assert.match(second.stderr, /end that process, or use another volume/);
+  }
+  const gone = new Promise((resolve) => child.once('close', resolve));
+  child.kill('SIGKILL');
+  await gone;
+  ok(await run('suite-mt', { folder }, ['/opfs', 'find']));
+});
+
+test('without the linker flags the basics work', async (t) => {
+  const result = await run('hello-noflags', { folder: temporary(t) });
+  assert.deepEqual(result, { code: 0, stdout: 'hello from /opfs\n', stderr: '' });
+});
+
+// --- with the factory of an ES module
+
+const factory = async () => (await import(pathToFileURL(path.join(root, 'dist/programs/suite-esm.mjs')))).default;
+const start = async (sabfs) => (await factory())({ sabfs, print() {}, printErr() {} });
+
+async function refused(sabfs, code, message) {
+  await assert.rejects(start(sabfs), (error) => {
+    assert.equal(error.name, 'SABFSError', error.stack);
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    return true;
+  });
+}
+
+test('wrong options fail the start and say what is right', async () => {
+  await refused({ size: 1 }, 'EINVAL', /there is no option "size"; there are path, store, volume, capacity, durability/);
+  await refused(5, 'EINVAL', /the options are not an object/);
+  for (const capacity of [1000, 1e12, -1, 0, NaN, Infinity, 1048576.5, '1G', 5n, null, {}]) {
+    await refused({ capacity }, 'EINVAL', /"capacity" has to be a whole number of bytes from 1 MiB \(1048576\)/);
+  }
+  for (const durability of ['fast', 1, null]) await refused({ durability }, 'EINVAL', /"strict", "relaxed" or "memory"/);
+  for (const where of ['', '/', '//', 'data', 7]) await refused({ path: where }, 'EINVAL', /an absolute path other than/);
+  for (const volume of ['', '..', '.x', 'a/b', 'x'.repeat(65), 7]) await refused({ volume }, 'EINVAL', /a name of 1 to 64/);
+  for (const store of [5, {}, new ArrayBuffer(8), new WebAssembly.Memory({ initial: 1 })]) {
+    await refused({ store }, 'EINVAL', /"store" has to be a shared WebAssembly.Memory or a SharedArrayBuffer/);
+  }
+  await refused({ access: 'magic' }, 'EINVAL', /"access" has to be "two-memory"/);
+  await refused({ readOnly: 1 }, 'EINVAL', /"readOnly" has to be true or false/);
+  await refused({ onProgress: 1 }, 'EINVAL', /"onProgress" has to be a function/);
+  await refused({ keeper: {} }, 'EINVAL', /"keeper" has to be the address of keeper.js/);
+  await refused({ store: new SharedArrayBuffer(1 << 20), durability: 'memory' }, 'EINVAL', /too small for any volume/);
+});
+
+test('a folder that cannot be used', async (t) => {
+  const folder = temporary(t);
+  fs.writeFileSync(path.join(folder, 'file'), '');
+  await refused({ folder: path.join(folder, 'file'), capacity: CAPACITY }, 'ENOTDIR', /ENOTDIR/);
+  await refused({ folder, readOnly: true, capacity: CAPACITY }, 'ENOENT', /readOnly forbids to make one/);
+  await refused({ folder, keeper: path.join(folder, 'none.js'), capacity: CAPACITY }, 'EIO', /keeper fails/);
+});
+
+test('a damaged volume is refused, and left as it is', async (t) => {
+  const folder = temporary(t);
+  ok(await run('suite-mt', { folder }, ['/opfs', 'leave']));
+  const journal = path.join(folder, 'default/journal');
+  const bytes = fs.readFileSync(journal);
+  fs.writeFileSync(journal, bytes.subarray(0, 100000));
+  await refused({ folder, capacity: CAPACITY }, 'EIO', /journal is cut off.*restore image and journal/);
+  assert.equal(fs.statSync(journal).size, 100000);
+  fs.writeFileSync(journal, bytes);
+  ok(await run('suite-mt', { folder }, ['/opfs', 'find']));
+});
+
+test('mount, sync, unmount and mount again while the program runs', async (t) => {
+  const folder = temporary(t);
+  const module = await start(undefined);
+  await assert.rejects(module.mountSABFS({ colour: 1 }), /there is no option "colour"/);
+  const steps = [];
+  const options = { path: '/data/deep', folder, volume: 'one', capacity: CAPACITY, onProgress: (step) => steps.push(step) };
+  let volume = await module.mountSABFS(options);
+  assert.deepEqual([volume.path, volume.name, volume.access], ['/data/deep', 'one', 'two-memory']);
+  assert.equal(volume.store.buffer instanceof SharedArrayBuffer, true);
+  assert.equal(await module.mountSABFS(options), volume);
+  await assert.rejects(module.mountSABFS({ ...options, volume: 'two', path: '/two' }), /EBUSY|unmount it first/);
+  const second = await module.mountSABFS({ path: '/again' });
+  assert.equal(second.name, 'one');
+  module.callMain(['/data/deep', 'leave']);
+  module.callMain(['/again', 'find']);
+  await volume.sync();
+  const stats = volume.stats();
+  assert.equal(stats.durable, true);
+  assert.ok(stats.capacityBytes >= CAPACITY && stats.freeBytes > 0 && stats.freeBytes < stats.sizeBytes);
+  assert.ok(stats.commits > 0 && stats.flushes > 0 && stats.blocksWritten > 0 && stats.inodes > 2);
+  await second.close();
+  await volume.unmount();
+  for (const call of [() => volume.sync(), () => volume.unmount(), async () => volume.stats()]) {
+    await assert.rejects(call(), { code: 'ENODEV' });
+  }
+  assert.deepEqual(fs.readdirSync(path.join(folder, 'one')).sort(), ['image', 'journal']);
+  volume = await module.mountSABFS(options);
+  assert.ok(steps.some((step) => step.phase === 'load' && step.doneBytes === step.totalBytes));
+  module.callMain(['/data/deep', 'find']);
+  await volume.close();
+  // The store made at the start is what there is.
+  await assert.rejects(module.mountSABFS({ ...options, capacity: 3 * 2 ** 30 }), /set Module.sabfs.capacity before/);
+});
+
+test('two programs share a store, whatever kind it is', async (t) => {
+  const folder = temporary(t);
+  const memory = new WebAssembly.Memory({ initial: 600, maximum: 600, shared: true });
+  for (const [store, access] of [[memory, 'two-memory'], [new SharedArrayBuffer(600 * 65536), 'javascript']]) {
+    for (const durability of ['memory', 'strict']) {
+      const options = { store, durability, folder, volume: `${access}-${durability}` };
+      const [one, two] = await Promise.all([start(options), start(options)]);
+      const volumes = await Promise.all([one.mountSABFS(), two.mountSABFS()]);
+      assert.deepEqual(volumes.map((volume) => volume.access), [access, access]);
+      one.callMain(['/opfs', 'leave']);
+      two.callMain(['/opfs', 'find']);
+      await volumes[1].unmount();
+      await volumes[0].unmount();
+    }
+  }
+});
