@@ -27,7 +27,7 @@ addToLibrary({
         'an absolute path other than "/", or null to mount nothing yet',
       ],
       'store': [
-        (v) => SABFS.isMemory(v) ? SABFS.isShared(v.buffer) : SABFS.isShared(v),
+        (v) => SABFS.isStore(v),
         'a shared WebAssembly.Memory or a SharedArrayBuffer',
       ],
       'volume': [

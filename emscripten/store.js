@@ -57,6 +57,8 @@ addToLibrary({
     isMemory: (value) => Object.prototype.toString.call(value) == '[object WebAssembly.Memory]',
     isShared: (value) => Object.prototype.toString.call(value) == '[object SharedArrayBuffer]',
 
+    isStore: (value) => SABFS.isMemory(value) ? SABFS.isShared(value.buffer) : SABFS.isShared(value),
+
     // A page that is not isolated may have the constructor, but cannot send a shared memory to a worker.
     hasShared: () => typeof SharedArrayBuffer != 'undefined' && globalThis.crossOriginIsolated !== false,
 
@@ -116,7 +118,7 @@ addToLibrary({
       if (access == 'own' && !store) return;
       try {
         // What is wrong with the options is said when the volume is mounted; here defaults have to do.
-        if (!SABFS.isMemory(store) && !SABFS.isShared(store)) {
+        if (!SABFS.isStore(store)) {
           if (!SABFS.hasShared()) return;
           var pages = SABFSOptions.storePages(SABFSOptions.capacityOr(options['capacity']));
           store = new WebAssembly.Memory({'initial': pages, 'maximum': pages, 'shared': true});

@@ -55,7 +55,10 @@ impl<'a, B: Blocks> DirView<'a, B> {
         let mut end = u64::MAX;
         for level in (1..=self.levels()?).rev() {
             check_block(&geometry, block, self.number)?;
-            self.blocks.read(block, 0, bytes);
+            // Most nodes are far from full: the header tells how much there is to copy.
+            self.blocks.read(block, 0, &mut bytes[..HEADER_SIZE_BYTES]);
+            let used = HEADER_SIZE_BYTES + node_count(bytes, block, level, self.number)? * ENTRY;
+            self.blocks.read(block, HEADER_SIZE_BYTES, &mut bytes[HEADER_SIZE_BYTES..used]);
             let entries = node_entries(bytes, block, level, self.number)?;
             let index = entries.partition_point(|e| e.hash.get() <= hash).saturating_sub(1);
             if let Some(next) = entries.get(index + 1) {
@@ -78,13 +81,8 @@ impl<'a, B: Blocks> DirView<'a, B> {
         let hash = dirent::hash_name(self.key, name);
         let mut bytes = [0; BLOCK_SIZE];
         let Some((block, _)) = self.leaf(hash, &mut bytes)? else { return Ok(None) };
-        for record in records(&bytes, self.number, block) {
-            let record = record?;
-            if record.inode != 0 && record.hash == hash && record.name == name {
-                return Ok(Some(DirEntry { inode: record.inode, kind: record.kind }));
-            }
-        }
-        Ok(None)
+        let found = dirent::find(&bytes, hash, name, self.number, block)?;
+        Ok(found.map(|record| DirEntry { inode: record.inode, kind: record.kind }))
     }
 
     /// Names of one leaf whose hash is `from` or greater, in order of hash, handed to `emit` as
@@ -113,6 +111,18 @@ impl<'a, B: Blocks> DirView<'a, B> {
             return Err(Corrupt::Tree { inode: self.number, block }.into());
         }
         Ok((end != u64::MAX).then_some(end))
+    }
+
+    /// Copies out the leaf that covers `from`; gives its block and the hash at which the next one begins.
+    /// None when the directory has no block.
+    pub fn copy_leaf(&self, from: u64, bytes: &mut Block) -> Result<Option<(u32, Option<u64>)>> {
+        match self.leaf(from, bytes)? {
+            None => Ok(None),
+            Some((block, end)) if end != u64::MAX && end <= from => {
+                Err(Corrupt::Tree { inode: self.number, block }.into())
+            }
+            Some((block, end)) => Ok(Some((block, (end != u64::MAX).then_some(end)))),
+        }
     }
 
     /// The name under which an inode is found; for directories, which have one name only.
@@ -184,12 +194,17 @@ pub(super) fn check_block(geometry: &Geometry, block: u32, inode: u32) -> Result
     }
 }
 
-pub(super) fn node_entries(bytes: &Block, block: u32, level: u32, inode: u32) -> Result<&[RawDirEntry]> {
+fn node_count(bytes: &Block, block: u32, level: u32, inode: u32) -> Result<usize> {
     let header = check_header(&bytes[..], BlockKind::DirNode, block, inode)?;
     let count = header.extra[0].get() as usize;
     if count == 0 || count > DIR_NODE_ENTRIES || header.extra[1].get() != level {
         return Err(Corrupt::Tree { inode, block }.into());
     }
+    Ok(count)
+}
+
+pub(super) fn node_entries(bytes: &Block, block: u32, level: u32, inode: u32) -> Result<&[RawDirEntry]> {
+    let count = node_count(bytes, block, level, inode)?;
     <[RawDirEntry]>::ref_from_bytes(&bytes[HEADER_SIZE_BYTES..HEADER_SIZE_BYTES + count * ENTRY])
         .map_err(|_| Corrupt::Tree { inode, block }.into())
 }

@@ -35,6 +35,8 @@ pub enum Mapping {
         block: u32,
         /// How many blocks follow on, this one included.
         count: u32,
+        /// How many blocks of the run come before it.
+        skip: u32,
     },
     /// Nowhere; `count` file blocks from there on are holes.
     Hole {
@@ -177,6 +179,7 @@ fn find(
             return Ok(Mapping::Run {
                 block: extent.block + skip,
                 count: u32::from(extent.count) - skip,
+                skip,
             });
         }
     }
@@ -205,7 +208,7 @@ pub fn insert<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, extent: Extent)
         add_blocks(inode, 1);
         root.write(txn, inode);
     }
-    let split = insert_below(txn, inode, root, extent)?;
+    let split = insert_below(txn, inode, root, extent, true)?;
     debug_assert!(split.is_none(), "the root was given room");
     Ok(())
 }
@@ -229,12 +232,14 @@ fn continues(a: &RawExtent, b: &RawExtent) -> bool {
         && a.count.get().checked_add(b.count.get()).is_some()
 }
 
-/// Inserts below `node`; gives an index entry for the right half if the node had to split.
+/// Inserts below `node`; gives an index entry for the right half if the node had to split. `last`: no
+/// node of this level is behind it.
 fn insert_below<S: Store>(
     txn: &mut Txn<'_, S>,
     inode: &mut Inode,
     mut node: Node,
     extent: Extent,
+    last: bool,
 ) -> Result<Option<RawExtent>> {
     if node.level == 0 {
         insert_record(&mut node, extent);
@@ -247,7 +252,8 @@ fn insert_below<S: Store>(
         }
         let block = child_of(entry, &txn.geometry(), inode.number)?;
         let child = Node::read(txn, block, node.level - 1, inode.number)?;
-        match insert_below(txn, inode, child, extent)? {
+        let last = last && index + 1 == node.records.len();
+        match insert_below(txn, inode, child, extent, last)? {
             Some(right) => node.records.insert(index + 1, right),
             None if !changed => return Ok(None),
             None => {}
@@ -258,8 +264,9 @@ fn insert_below<S: Store>(
         node.write(txn, inode);
         return Ok(None);
     }
-    // Appending at the end is the common case: leave the left node nearly full.
-    let at_end = node.records.last().is_some_and(|r| r.file_block.get() <= extent.file_block);
+    // Appending at the end of the file is the common case: leave the left node nearly full. At the end
+    // of another node this would give every extent that follows a node of its own.
+    let at_end = last && node.records.last().is_some_and(|r| r.file_block.get() <= extent.file_block);
     let keep = if at_end { node.records.len() - 1 } else { node.records.len() / 2 };
     let block = txn.allocate_block(node.block, BlockKind::Extents, inode.number)?;
     let right = Node { block, level: node.level, records: node.records.split_off(keep) };

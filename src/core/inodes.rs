@@ -11,7 +11,7 @@ use super::txn::{Txn, stripe_seq};
 use super::{Blocks, Core, Error, Mapping};
 use crate::errno::Errno;
 use crate::format::{
-    BLOCK_SIZE, Block, BlockKind, Corrupt, Extent, INO_FIRST_FREE, INO_INODE_FILE, INO_ROOT,
+    BLOCK_SIZE, Block, BlockKind, Corrupt, Extent, FileKind, INO_FIRST_FREE, INO_INODE_FILE, INO_ROOT,
     INODE_SIZE_BYTES, INODES_PER_BLOCK, Inode, RawInode, check_header,
 };
 use crate::store::Store;
@@ -67,12 +67,13 @@ fn slot_in(block: u32, ino: u32) -> InodeSlot {
 }
 
 fn parse<B: Blocks>(blocks: &B, ino: u32, slot: InodeSlot) -> Result<Inode> {
-    let mut raw = RawInode::new_zeroed();
-    blocks.read(slot.block, slot.at, raw.as_mut_bytes());
-    if raw.mode.get() == 0 {
+    let mut inode = Inode { number: ino, kind: FileKind::Regular, raw: RawInode::new_zeroed() };
+    blocks.read(slot.block, slot.at, inode.raw.as_mut_bytes());
+    if inode.raw.mode.get() == 0 {
         return Err(Errno::ENOENT.into());
     }
-    Ok(Inode::check(ino, &raw, &blocks.geometry())?)
+    inode.validate(&blocks.geometry())?;
+    Ok(inode)
 }
 
 /// The table and "no inode" are nobody's to work on, whatever a damaged directory names.

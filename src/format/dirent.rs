@@ -72,6 +72,38 @@ impl Dirent<'_> {
     }
 }
 
+/// The record of a name in a leaf that was copied out. Looks at nothing else of the other records than
+/// their lengths and hashes.
+pub fn find<'a>(
+    leaf: &'a [u8],
+    hash: u64,
+    name: &[u8],
+    directory: u32,
+    block: u32,
+) -> Result<Option<Dirent<'a>>, Corrupt> {
+    let wanted = hash.to_le_bytes();
+    let mut at = HEADER_SIZE_BYTES;
+    while let Some(fixed) = leaf.get(at..at + FIXED) {
+        let len = usize::from(u16::from_le_bytes([fixed[12], fixed[13]]));
+        if fixed[..8] == wanted
+            && let Some(record) = parse(leaf, at)
+            && record.inode != 0
+            && record.name == name
+        {
+            return Ok(Some(record));
+        }
+        if len < FIXED || !len.is_multiple_of(8) {
+            break;
+        }
+        at += len;
+    }
+    if at == BLOCK_SIZE {
+        return Ok(None);
+    }
+    let at = u16::try_from(at).unwrap_or(u16::MAX);
+    Err(Corrupt::Dirent { inode: directory, block, at })
+}
+
 /// Walks the records of a leaf that was copied out; stops at the first malformed one.
 pub struct Records<'a> {
     leaf: &'a [u8],

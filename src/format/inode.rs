@@ -149,10 +149,17 @@ pub struct Inode {
 impl Inode {
     /// Accepts the bytes of inode `number` only if they make sense in themselves.
     pub fn check(number: u32, raw: &RawInode, geometry: &Geometry) -> Result<Self, Corrupt> {
-        let bad = |field| Err(Corrupt::InodeField { inode: number, field });
+        let mut inode = Self { number, kind: FileKind::Regular, raw: *raw };
+        inode.validate(geometry)?;
+        Ok(inode)
+    }
+
+    /// Checks `raw`, which was filled from a store, and sets the kind accordingly.
+    pub fn validate(&mut self, geometry: &Geometry) -> Result<(), Corrupt> {
+        let bad = |field| Err(Corrupt::InodeField { inode: self.number, field });
+        let (raw, number) = (&self.raw, self.number);
         let Some(kind) = FileKind::from_mode(raw.mode.get()) else { return bad("mode") };
         let size = raw.size.get();
-        let inode = Self { number, kind, raw: *raw };
         if raw.mode.get() & !0o177_777 != 0 {
             return bad("mode");
         }
@@ -160,8 +167,8 @@ impl Inode {
             return bad("flags");
         }
         let root_block = match kind {
-            FileKind::Directory => inode.dir_root().block.get(),
-            FileKind::Symlink if size > SYMLINK_INLINE_MAX as u64 => inode.symlink_block(),
+            FileKind::Directory => self.dir_root().block.get(),
+            FileKind::Symlink if size > SYMLINK_INLINE_MAX as u64 => self.symlink_block(),
             _ => 0,
         };
         let size_ok = match kind {
@@ -178,7 +185,8 @@ impl Inode {
                 return Err(Corrupt::BlockRange { block, inode: number });
             }
         }
-        Ok(inode)
+        self.kind = kind;
+        Ok(())
     }
 
     /// The extent root of a regular file.

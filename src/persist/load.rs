@@ -52,8 +52,10 @@ impl<S: Store, D: Device> Loader<'_, S, D> {
         let mut at = block;
         let end = block + count;
         while at < end {
-            // What the file does not have is zero in a fresh store already.
             if at >= self.file.size_blocks() {
+                // The store may have held another volume before.
+                let bytes = u64::from(end - at) * BLOCK_SIZE as u64;
+                self.image.store().zero(self.image.block_offset(at), bytes);
                 break;
             }
             let count = (end - at).min(RUN_BLOCKS as u32);

@@ -5,11 +5,12 @@
 
 use super::Volume;
 use super::attr::modified;
+use super::recall;
 use super::types::Ino;
 use crate::core::extent::{self, Mapping};
-use crate::core::{self, Core, Error, Txn, stripe_seq};
+use crate::core::{self, Core, Error, InodeSlot, Txn, stripe_seq};
 use crate::errno::Errno;
-use crate::format::{BLOCK_SIZE, Corrupt, Extent, FILE_SIZE_MAX, FileKind, Inode};
+use crate::format::{BLOCK_SIZE, Corrupt, Extent, FILE_SIZE_MAX, FileKind, INLINE_EXTENTS, Inode};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability};
 use std::sync::atomic::{Ordering, fence};
@@ -18,6 +19,8 @@ const BLOCK: u64 = BLOCK_SIZE as u64;
 /// Bytes read or written in one go: bounds how long the gate is held and what a disturbed reader
 /// does again.
 const CHUNK_MAX: usize = 1 << 20;
+/// Nodes that entering one run may add to a file's tree: one on each level and a new root.
+const NODES_SPARE_BLOCKS: u32 = 4;
 /// Offsets in an inode of what a write in place patches.
 const SIZE_AT: usize = 16;
 const TIMES_AT: usize = 40;
@@ -43,13 +46,34 @@ impl<S: Store> Volume<S> {
             let end = buffer.len().min(done + CHUNK_MAX);
             let part = &mut buffer[done..end];
             let at = offset.checked_add(done as u64).ok_or(Errno::EINVAL)?;
-            let got = self.stable(ino, |core| read_part(core, ino, at, part))?;
+            let got = self.read_part(ino, at, part)?;
             done += got;
             if got < end - (done - got) {
                 break;
             }
         }
         Ok(done)
+    }
+
+    fn read_part(&self, ino: Ino, offset: u64, part: &mut [u8]) -> Result<usize, Errno> {
+        let store = self.core.image.store();
+        let word = stripe_seq(ino);
+        if let Some(end) = offset.checked_add(part.len() as u64)
+            && let Some(run) = recall::run(self.id, ino, offset, end)
+            && store.load(word) == run.seq
+        {
+            store.read(run.at + (offset - run.from), part);
+            if self.undisturbed(word, run.seq) {
+                return Ok(part.len());
+            }
+        }
+        let mut piece = None;
+        let read = |core: &Core<S>| read_part(core, ino, offset, part, &mut piece);
+        let (count, seq) = self.stable_at(ino, read)?;
+        if let (Some(seq), Some(Piece { from, to, at })) = (seq, piece) {
+            recall::keep_run(self.id, ino, seq, from, to, at);
+        }
+        Ok(count)
     }
 
     /// Writes at `offset`; gives the number of bytes written, less than asked for when space ran out.
@@ -87,9 +111,8 @@ impl<S: Store> Volume<S> {
 
     fn write_part(&self, ino: Ino, offset: Option<u64>, bytes: &[u8]) -> Result<(u64, usize), Errno> {
         let now = self.now();
-        self.admit()?;
         {
-            let _gate = self.gate()?;
+            let _gate = self.admitted_gate()?;
             if let Some(done) = self.write_in_place(ino, offset, bytes, now).map_err(Error::errno)? {
                 return Ok(done);
             }
@@ -129,7 +152,23 @@ impl<S: Store> Volume<S> {
         now_ns: i64,
     ) -> core::Result<Option<(u64, usize)>> {
         let core = &self.core;
+        let (image, store) = (&core.image, core.image.store());
         let slot = core.locate(ino)?;
+        let stripe = stripe_seq(ino);
+        if let Some(offset) = offset
+            && let Some(end) = offset.checked_add(bytes.len() as u64)
+            && let Some(run) = recall::run(self.id, ino, offset, end)
+            && store.load(stripe) == run.seq
+            && !bytes.is_empty()
+        {
+            let at = run.at + (offset - run.from);
+            let mut change = [0; 8];
+            image.read(slot.block, slot.at + CHANGE_AT, &mut change);
+            let patch = Patch { slot, size: None, change: u64::from_le_bytes(change), now_ns };
+            self.overwrite(stripe, at, bytes, &patch);
+            recall::renew_run(self.id, ino, run.seq.wrapping_add(2));
+            return Ok(Some((offset, bytes.len())));
+        }
         let inode = core.read_inode(ino)?;
         regular(&inode)?;
         let size = inode.raw.size.get();
@@ -141,34 +180,71 @@ impl<S: Store> Volume<S> {
         if bytes.is_empty() {
             return Ok(Some((offset, 0)));
         }
-        let within = offset % BLOCK;
+        let (within, first) = (offset % BLOCK, file_block(offset)?);
         let blocks = (within + bytes.len() as u64).div_ceil(BLOCK) as u32;
-        let block = match extent::map(&core.image, &inode, file_block(offset)?)? {
-            Mapping::Run { block, count } if count >= blocks => block,
+        let mapping = extent::map(image, &inode, first)?;
+        let block = match mapping {
+            Mapping::Run { block, count, .. } if count >= blocks => block,
             _ => return Ok(None),
         };
-        let image = &core.image;
-        let store = image.store();
-        let stripe = stripe_seq(ino);
+        let patch =
+            Patch { slot, size: (end > size).then_some(end), change: inode.raw.change.get(), now_ns };
+        self.overwrite(stripe, image.block_offset(block) + within, bytes, &patch);
+        if let Some(Piece { from, to, at }) = piece_of(core, first, &mapping, end.max(size)) {
+            recall::keep_run(self.id, ino, store.load(stripe), from, to, at);
+        }
+        Ok(Some((offset, bytes.len())))
+    }
+
+    /// Copies bytes over allocated blocks and notes it in the inode. The caller holds the gate.
+    fn overwrite(&self, stripe: u64, at: u64, bytes: &[u8], patch: &Patch) {
+        let core = &self.core;
+        let (image, store) = (&core.image, core.image.store());
         store.fetch_add(stripe, 1);
         // The plain writes that follow must not be seen before the word is odd.
         fence(Ordering::SeqCst);
-        store.write(image.block_offset(block) + within, bytes);
-        mark_data(core, block, blocks);
-        if end > size {
-            image.write(slot.block, slot.at + SIZE_AT, &end.to_le_bytes());
+        store.write(at, bytes);
+        let first = at - image.block_offset(0);
+        let blocks = (first % BLOCK + bytes.len() as u64).div_ceil(BLOCK) as u32;
+        mark_data(core, (first / BLOCK) as u32, blocks);
+        let Patch { slot, size, change, now_ns } = *patch;
+        if let Some(size) = size {
+            image.write(slot.block, slot.at + SIZE_AT, &size.to_le_bytes());
         }
         let mut times = [0; 16];
         times[..8].copy_from_slice(&now_ns.to_le_bytes());
         times[8..].copy_from_slice(&now_ns.to_le_bytes());
         image.write(slot.block, slot.at + TIMES_AT, &times);
-        let change = inode.raw.change.get().wrapping_add(1);
-        image.write(slot.block, slot.at + CHANGE_AT, &change.to_le_bytes());
+        image.write(slot.block, slot.at + CHANGE_AT, &change.wrapping_add(1).to_le_bytes());
         image.mark_dirty(slot.block, true);
         store.fetch_add(rt::CHANGE, 1);
         store.fetch_add(stripe, 1);
-        Ok(Some((offset, bytes.len())))
     }
+}
+
+/// What a write in place changes of an inode.
+struct Patch {
+    slot: InodeSlot,
+    /// The file's new size, if it grew.
+    size: Option<u64>,
+    /// The change count before.
+    change: u64,
+    now_ns: i64,
+}
+
+/// A stretch of a file that lies in one piece: bytes `from..to`, from `at` in the store on.
+struct Piece {
+    from: u64,
+    to: u64,
+    at: u64,
+}
+
+/// The whole stretch around `file_block`, as far as the file of `size` bytes goes.
+fn piece_of<S: Store>(core: &Core<S>, file_block: u32, mapping: &Mapping, size: u64) -> Option<Piece> {
+    let Mapping::Run { block, count, skip } = *mapping else { return None };
+    let from = u64::from(file_block - skip) * BLOCK;
+    let to = (from + u64::from(skip + count) * BLOCK).min(size);
+    Some(Piece { from, to, at: core.image.block_offset(block - skip) })
 }
 
 /// Marks data blocks as changed since the last commit.
@@ -180,7 +256,14 @@ fn mark_data<S: Store>(core: &Core<S>, block: u32, count: u32) {
     }
 }
 
-fn read_part<S: Store>(core: &Core<S>, ino: Ino, offset: u64, buffer: &mut [u8]) -> core::Result<usize> {
+/// Reads what one call may; `piece` gets the last stretch that it came across.
+fn read_part<S: Store>(
+    core: &Core<S>,
+    ino: Ino,
+    offset: u64,
+    buffer: &mut [u8],
+    piece: &mut Option<Piece>,
+) -> core::Result<usize> {
     let inode = core.read_inode(ino)?;
     regular(&inode)?;
     let left = inode.raw.size.get().saturating_sub(offset);
@@ -189,8 +272,11 @@ fn read_part<S: Store>(core: &Core<S>, ino: Ino, offset: u64, buffer: &mut [u8])
     while done < total {
         let at = offset + done as u64;
         let within = at % BLOCK;
-        let (from, count) = match extent::map(&core.image, &inode, file_block(at)?)? {
-            Mapping::Run { block, count } => (Some(block), count),
+        let first = file_block(at)?;
+        let mapping = extent::map(&core.image, &inode, first)?;
+        *piece = piece_of(core, first, &mapping, inode.raw.size.get());
+        let (from, count) = match mapping {
+            Mapping::Run { block, count, .. } => (Some(block), count),
             Mapping::Hole { count } => (None, count),
         };
         let bytes = u64::from(count) * BLOCK - within;
@@ -222,7 +308,7 @@ fn reserve<S: Store>(
         let left = (len - *done) as u64;
         let want = u32::try_from((within + left).div_ceil(BLOCK)).map_err(|_| Errno::EFBIG)?;
         let count = match extent::map(txn, inode, first)? {
-            Mapping::Run { block, count } => {
+            Mapping::Run { block, count, .. } => {
                 goal = block + count.min(want);
                 count.min(want)
             }
@@ -248,7 +334,7 @@ fn copy_in<S: Store>(txn: &Txn<'_, S>, inode: &Inode, offset: u64, bytes: &[u8])
     while done < bytes.len() {
         let at = offset + done as u64;
         let (within, left) = (at % BLOCK, (bytes.len() - done) as u64);
-        let Mapping::Run { block, count } = extent::map(txn, inode, file_block(at)?)? else {
+        let Mapping::Run { block, count, .. } = extent::map(txn, inode, file_block(at)?)? else {
             return Err(Corrupt::Tree { inode: inode.number, block: 0 }.into());
         };
         let count = u64::from(count).min((within + left).div_ceil(BLOCK));
@@ -276,7 +362,17 @@ fn fill_hole<S: Store>(
     want: u32,
     goal: u32,
 ) -> core::Result<(u32, u32)> {
-    let run = txn.allocate(goal, want)?;
+    let root = inode.extent_root();
+    let mut want = want;
+    if root.level.get() > 0 || usize::from(root.count.get()) >= INLINE_EXTENTS {
+        // The tree may need nodes: data must not take the last blocks from under them.
+        let free = txn.image().store().load(rt::FREE_BLOCKS);
+        want = want.min(free.saturating_sub(NODES_SPARE_BLOCKS)).max(1);
+    }
+    // The tree may need a new root and a node on each level for the extent that is to come.
+    let nodes = u32::from(inode.extent_root().level.get()) + 2;
+    let free = txn.image().store().load(rt::FREE_BLOCKS);
+    let run = txn.allocate(goal, want.min(free.saturating_sub(nodes).max(1)))?;
     let count = u16::try_from(run.count).map_err(|_| Errno::EFBIG)?;
     extent::insert(txn, inode, Extent { file_block: first, block: run.block, count })?;
     inode.raw.blocks = inode.raw.blocks.get().saturating_add(u64::from(run.count)).into();

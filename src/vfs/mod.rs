@@ -11,6 +11,7 @@ mod data;
 mod hold;
 mod links;
 mod names;
+mod recall;
 mod rename;
 mod sync;
 mod types;

@@ -3,6 +3,7 @@
 use super::Volume;
 use super::attr::modified;
 use super::hold;
+use super::recall;
 use super::types::{Attr, Entry, Ino, NewInode};
 use crate::core::{self, Core, DirEntry, DirView, Error, Txn, stripe_seq};
 use crate::errno::Errno;
@@ -84,8 +85,18 @@ impl<S: Store> Volume<S> {
         let (store, word) = (self.core.image.store(), stripe_seq(dir));
         for _ in 0..LOOKUP_TRIES {
             let before = store.load(word);
-            let found = self.stable(dir, |core| find(core, dir, name))?;
-            let answer = self.getattr(found.ok_or(Errno::ENOENT)?);
+            let ino = match recall::name(self.id, dir, before, name) {
+                Some(ino) => ino,
+                None => {
+                    let (found, seq) = self.stable_at(dir, |core| find(core, dir, name))?;
+                    let ino = found.ok_or(Errno::ENOENT)?;
+                    if let Some(seq) = seq {
+                        recall::keep_name(self.id, dir, seq, name, ino);
+                    }
+                    ino
+                }
+            };
+            let answer = self.getattr(ino);
             // While the directory stays as it is, its name keeps the number from going to another file.
             if store.load(word) == before {
                 return answer;

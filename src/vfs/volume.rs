@@ -1,6 +1,7 @@
 //! A process's view of a mounted volume, and the two ways to work on it: reading without a lock and
 //! mutating under the gate.
 
+use super::recall;
 use super::sync::Committer;
 use super::types::Ino;
 use crate::core::{self, Core, Error, Image, LoadError, Txn, stripe_seq};
@@ -25,6 +26,8 @@ const SPACE_TRIES: u32 = 3;
 pub struct Volume<S: Store> {
     pub(super) core: Core<S>,
     pub(super) clock: Clock,
+    /// Names this view in what threads remember.
+    pub(super) id: u32,
     /// Inodes that this process holds, and how often.
     pub(super) held: Mutex<HashMap<Ino, u32>>,
     pub(super) committer: Committer,
@@ -82,7 +85,13 @@ impl<S: Store> Volume<S> {
     }
 
     fn of_core(core: Core<S>, clock: Clock) -> Self {
-        Self { core, clock, held: Mutex::default(), committer: Committer::Keeper }
+        Self {
+            core,
+            clock,
+            id: recall::next_volume(),
+            held: Mutex::default(),
+            committer: Committer::Keeper,
+        }
     }
 
     /// Who makes changes durable; the keeper unless told otherwise.
@@ -128,8 +137,17 @@ impl<S: Store> Volume<S> {
     pub(super) fn stable<T>(
         &self,
         ino: Ino,
-        mut read: impl FnMut(&Core<S>) -> core::Result<T>,
+        read: impl FnMut(&Core<S>) -> core::Result<T>,
     ) -> Result<T, Errno> {
+        self.stable_at(ino, read).map(|(value, _)| value)
+    }
+
+    /// As `stable`; also gives the sequence number at which it was so, unless it took the gate.
+    pub(super) fn stable_at<T>(
+        &self,
+        ino: Ino,
+        mut read: impl FnMut(&Core<S>) -> core::Result<T>,
+    ) -> Result<(T, Option<u32>), Errno> {
         let store = self.core.image.store();
         let word = stripe_seq(ino);
         for _ in 0..OPTIMISTIC_TRIES {
@@ -139,14 +157,20 @@ impl<S: Store> Volume<S> {
                 continue;
             }
             let result = read(&self.core);
-            // The reads above are plain: they must not be done after the word is looked at again.
-            fence(Ordering::Acquire);
-            if store.load(word) == before {
-                return result.map_err(Error::errno);
+            if self.undisturbed(word, before) {
+                return result.map(|value| (value, Some(before))).map_err(Error::errno);
             }
         }
         let _gate = self.gate()?;
-        read(&self.core).map_err(Error::errno)
+        read(&self.core).map(|value| (value, None)).map_err(Error::errno)
+    }
+
+    /// Whether what was read since a stripe's sequence word was `before` is of one state.
+    #[inline]
+    pub(super) fn undisturbed(&self, word: u64, before: u32) -> bool {
+        // The reads are plain: they must not be done after the word is looked at again.
+        fence(Ordering::Acquire);
+        self.core.image.store().load(word) == before
     }
 
     /// Runs a mutation in a transaction under the gate and commits it if it succeeds.
@@ -160,8 +184,7 @@ impl<S: Store> Volume<S> {
         let mut attempt = 0;
         loop {
             let store = self.core.image.store();
-            self.admit()?;
-            let gate = self.gate()?;
+            let gate = self.admitted_gate()?;
             let mut txn = Txn::begin(&self.core);
             match change(&mut txn) {
                 Ok(value) => {
@@ -185,18 +208,24 @@ impl<S: Store> Volume<S> {
         }
     }
 
-    /// Refuses mutations that may not be, and holds back those that the journal could not take.
-    pub(super) fn admit(&self) -> Result<(), Errno> {
-        self.ready()?;
+    /// Takes the gate for a mutation: refuses those that may not be, and holds back those that the
+    /// journal could not take.
+    pub(super) fn admitted_gate(&self) -> Result<Gate<'_, S>, Errno> {
         let store = self.core.image.store();
-        if store.load(rt::READ_ONLY) != 0 {
-            return Err(Errno::EROFS);
-        }
-        if store.load(rt::DIRTY_META_COUNT) > crate::persist::ADMISSION_META_BLOCKS
-            && self.core.image.durability() != Durability::Memory
-        {
+        loop {
+            self.ready()?;
+            if store.load(rt::READ_ONLY) != 0 {
+                return Err(Errno::EROFS);
+            }
+            let gate = self.gate()?;
+            // Counted under the gate, so that one operation at most is added to what is too much.
+            if store.load(rt::DIRTY_META_COUNT) <= crate::persist::ADMISSION_META_BLOCKS
+                || self.core.image.durability() == Durability::Memory
+            {
+                return Ok(gate);
+            }
+            drop(gate);
             self.commit_and_wait()?;
         }
-        Ok(())
     }
 }
