@@ -3,7 +3,7 @@
 #[path = "model/mod.rs"]
 mod model;
 
-use model::operations::{Operation, content};
+use model::operations::{Name, Operation, content};
 use model::strategies::{on_directories, on_extents, operation};
 use model::volumes::{self, ROOT};
 use model::world::World;
@@ -87,6 +87,14 @@ fn durable_volumes() {
 #[test]
 fn volumes_that_grow() {
     random(12, 4_097..9_000_u32, on_extents(), 40);
+}
+
+/// Extents that come in front of a full node share the nodes that this takes.
+#[test]
+fn descending_writes_share_nodes() {
+    let down = |first, count| Operation::Stripe { ino: 255, first, count, down: true };
+    let create = Operation::Create { dir: 16, name: Name::Short(0), kind: 0 };
+    run(World::new(3_000), &[create, down(0, 337), down(119, 342), down(2_000, 400), down(1_000, 450)]);
 }
 
 /// From a part of the first group to a part of the third.

@@ -168,7 +168,10 @@ extern "C" fn sabfs_open_own(capacity_bytes: f64, durability: u32, read_only: u3
     match open::open(store, durability, read_only != 0, &HOST, &mut |_| {}) {
         Ok((keeper, mut volume)) => {
             let keeper = Mutex::new(keeper);
-            volume.set_committer(Committer::Inline(Box::new(move |_| keeper.lock().commit_now())));
+            volume.set_committer(Committer::Inline(Box::new(move |durable| {
+                let mut keeper = keeper.lock();
+                if durable { keeper.flush_now() } else { keeper.commit_now() }
+            })));
             status(take(store, |_| Ok(volume)))
         }
         Err(failure) => {

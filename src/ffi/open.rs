@@ -11,10 +11,6 @@ use crate::store::{Store, WasmStore};
 use crate::vfs::{Clock, Volume};
 use std::fmt;
 
-/// Word: 1 while somebody has or makes a volume in the store. JavaScript sets it before a mount, so
-/// that of several programs one does the work.
-const CLAIM: u64 = 32;
-
 /// Number in lock words of whoever opens a volume: greater than those of client slots.
 const CLIENT: u32 = rt::CLIENTS_MAX as u32 + 1;
 
@@ -76,8 +72,8 @@ pub(super) fn prepare(store: &WasmStore, durability: Durability, id: u32) -> Res
         return Err(Errno::EINVAL);
     }
     let end = rt::image_base_blocks(capacity) * BLOCK_SIZE as u64;
-    store.zero(0, CLAIM);
-    store.zero(CLAIM + 4, end - CLAIM - 4);
+    store.zero(0, rt::CLAIM);
+    store.zero(rt::CLAIM + 4, end - rt::CLAIM - 4);
     Image::prepare(store, id, durability).map(drop)
 }
 

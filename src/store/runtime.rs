@@ -42,6 +42,9 @@ pub const READ_ONLY: u64 = 24;
 /// Word: errno number (Linux) with which the volume or its keeper failed, 0 when all is well.
 pub const FAILURE: u64 = 28;
 
+/// Word: 1 while somebody has or makes a volume in the store, so that of several programs that find it
+/// empty one does the work. JavaScript sets it before a mount.
+pub const CLAIM: u64 = 32;
 /// Word: how many blocks the volume has by now; 0 before its superblock is known.
 pub const IMAGE_BLOCKS: u64 = 36;
 

@@ -2,7 +2,6 @@
 
 use super::Volume;
 use super::types::Ino;
-use crate::core::Image;
 use crate::errno::Errno;
 use crate::persist;
 use crate::store::Store;
@@ -12,8 +11,8 @@ use crate::store::runtime::{self as rt, Durability};
 pub enum Committer {
     /// The keeper worker, which is asked through words of the store.
     Keeper,
-    /// This process itself: it is called with the change count that has to become durable.
-    Inline(Box<dyn Fn(u32) -> Result<(), Errno> + Send + Sync>),
+    /// This process itself: it is told whether the commit has to be durable in relaxed mode too.
+    Inline(Box<dyn Fn(bool) -> Result<(), Errno> + Send + Sync>),
 }
 
 impl<S: Store> Volume<S> {
@@ -31,23 +30,24 @@ impl<S: Store> Volume<S> {
 
     /// Waits for a commit of everything changed so far, as the volume's durability says.
     pub(super) fn commit_and_wait(&self) -> Result<(), Errno> {
-        self.wait_for_commit(persist::wait_committed)
+        self.wait_for_commit(false)
     }
 
     /// Waits until everything changed so far is durable, which sets quarantined blocks free.
     pub(super) fn free_quarantine(&self) -> Result<(), Errno> {
-        self.wait_for_commit(persist::wait_durable)
+        self.wait_for_commit(true)
     }
 
-    fn wait_for_commit(&self, wait: fn(&Image<S>, u32) -> Result<(), Errno>) -> Result<(), Errno> {
+    fn wait_for_commit(&self, durable: bool) -> Result<(), Errno> {
         let image = &self.core.image;
         if image.durability() == Durability::Memory {
             return Ok(());
         }
         let change = image.store().load(rt::CHANGE);
         match &self.committer {
-            Committer::Keeper => wait(image, change),
-            Committer::Inline(commit) => commit(change),
+            Committer::Keeper if durable => persist::wait_durable(image, change),
+            Committer::Keeper => persist::wait_committed(image, change),
+            Committer::Inline(commit) => commit(durable),
         }
     }
 }
