@@ -203,9 +203,7 @@ unsafe extern "C" fn write(volume: Handle, ino: u32, from: *const u8, count: usi
 
 unsafe extern "C" fn read_dir(volume: Handle, dir: u32, sink: *mut c_void, emit: sabfs_emit) -> i32 {
     status(unsafe {
-        with(volume, |v| {
-            v.read_dir(dir, 0, &mut |entry| give(emit, sink, &entry.name, entry.kind, entry.ino))
-        })
+        with(volume, |v| v.list(dir, &mut |name, ino, kind| give(emit, sink, name, kind, ino)))
     })
 }
 
