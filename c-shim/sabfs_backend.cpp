@@ -68,7 +68,7 @@ void SabfsFile::refresh(const sabfs_attr &attr) {
 int SabfsFile::open(oflags_t) {
   // Pipes, sockets and devices are there for others who share the volume.
   if (!S_ISREG(mode)) return -ENXIO;
-  int error = node.backend.v.hold(node.backend.volume, node.ino);
+  int error = node.backend.v.hold(node.backend.volume, node.ino, node.generation);
   if (!error) opens++;
   // Between the lookup and this the file has lost its last name. The name may stand for another file by
   // now, as rename() replaces at once: whoever can looks it up again (sabfs_syscalls.cpp).
@@ -332,7 +332,7 @@ std::shared_ptr<File> SabfsBackend::find(uint64_t key) {
 std::shared_ptr<File> SabfsBackend::make(const Node &node, const sabfs_attr &attr) {
   switch (kindOf(attr.mode)) {
     case File::DirectoryKind:
-      if (v.hold(volume, node.ino)) return nullptr;
+      if (v.hold(volume, node.ino, node.generation)) return nullptr;
       return std::make_shared<SabfsDirectory>(node, attr, true);
     case File::SymlinkKind: {
       std::string target;

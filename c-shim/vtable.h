@@ -78,8 +78,8 @@ typedef struct sabfs_vtable {
   int32_t (*read_dir)(const sabfs_volume *, uint32_t dir, void *sink, sabfs_emit emit);
   int32_t (*parent)(const sabfs_volume *, uint32_t dir, uint32_t *out);
   int32_t (*name_of)(const sabfs_volume *, uint32_t dir, uint32_t child, void *sink, sabfs_emit emit);
-  /* An inode that is held lives on without a name. */
-  int32_t (*hold)(const sabfs_volume *, uint32_t ino);
+  /* An inode that is held lives on without a name. -ENOENT when the number is another inode's by now. */
+  int32_t (*hold)(const sabfs_volume *, uint32_t ino, uint32_t generation);
   void (*forget)(const sabfs_volume *, uint32_t ino);
   int32_t (*fsync)(const sabfs_volume *, uint32_t ino);
 } sabfs_vtable;

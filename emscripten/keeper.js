@@ -41,7 +41,7 @@
 
   async function serve({store, volume, folder, durability, readOnly, keeper, helper}) {
     const device = await SabfsDevices.open(volume, folder);
-    let message = '';
+    let message = '', refused = null;
     try {
       const memory = new WebAssembly.Memory({initial: 64});
       const own = (start, count) => new Uint8Array(memory.buffer, start, count);
@@ -72,18 +72,20 @@
       const bytes = store.byteLength ?? store.buffer.byteLength;
       const status = exports.sabfs_keeper_open(bytes, durability, readOnly ? 1 : 0);
       if (status) {
-        post({error: {errno: -status, message}});
-        return;
+        refused = {errno: -status, message};
+      } else {
+        running = true;
+        post({ready: true});
+        // Sleeps in the store; the page's thread sets a word and wakes it when it has to stop.
+        while (exports.sabfs_keeper_turn(1000) == 0);
       }
-      running = true;
-      post({ready: true});
-      // Sleeps in the store; the page's thread sets a word and wakes it when it has to stop.
-      while (exports.sabfs_keeper_turn(1000) == 0);
     } catch (error) {
       throw message ? SabfsDevices.fail('EIO', message) : error;
     } finally {
       device.close();
     }
+    // Only now, as whoever reads it may open the volume again at once.
+    if (refused) post({error: refused});
   }
 
   function receive(request) {

@@ -138,7 +138,9 @@ fn links_and_renames() {
     assert_eq!(v.parent(a.ino).unwrap(), b.ino);
     assert_eq!(v.rename(ROOT, b"b", a.ino, b"x", RenameFlags::empty()), Err(Errno::EINVAL));
     assert_eq!(v.getattr(ROOT).unwrap().nlink, 3);
-    v.hold(f.ino).unwrap();
+    assert_eq!(v.hold_generation(f.ino, f.generation + 1), Err(Errno::ENOENT));
+    v.hold_generation(f.ino, f.generation).unwrap();
+    assert_eq!(v.hold_generation(f.ino, f.generation + 1), Err(Errno::ENOENT));
     v.unlink(a.ino, b"f").unwrap();
     v.unlink(b.ino, b"g").unwrap();
     assert_eq!(v.getattr(f.ino).unwrap().nlink, 0);

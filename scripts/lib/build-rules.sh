@@ -131,7 +131,9 @@ program() {
 build_programs() {
   local name pid pids=() running failed=0
   for name in "${PROGRAM_NAMES[@]}"; do
-    local output=dist/programs/$name.js inputs=() sources flags=${PROGRAM_FLAGS[$name]}
+    local output=dist/programs/${name%.mjs}.js
+    [ "$name" = "${name%.mjs}" ] || output=dist/programs/$name
+    local inputs=() sources flags=${PROGRAM_FLAGS[$name]}
     read -ra sources <<<"${PROGRAM_SOURCES[$name]}"
     inputs=("${sources[@]}")
     for word in "${sources[@]}"; do inputs+=("$(dirname "$word")"/*.h); done

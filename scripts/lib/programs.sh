@@ -2,7 +2,7 @@
 #
 #   program NAME "SOURCE…" FLAG…
 #
-# gives dist/programs/NAME.js (and .wasm) from sources relative to the repository's root. Files among the flags count
+# gives dist/programs/NAME.js (NAME itself if it ends in .mjs) and its .wasm from sources relative to the repository's root. Files among the flags count
 # as inputs, so that a program is linked anew when the library changes.
 # shellcheck shell=bash disable=SC2086
 
@@ -13,8 +13,21 @@ THREADS="-pthread -sPROXY_TO_PTHREAD -sPTHREAD_POOL_SIZE=4"
 # The library with all that belongs to it, as a user links it.
 MT="$COMMON $THREADS @dist/sabfs.rsp"
 ST="$COMMON @dist/sabfs-st.rsp"
+# Without the flags that the response file adds for the linker: what a program gets that names the parts itself.
+BARE="-Idist/include --js-library dist/libsabfs.js dist/lib/libsabfs-mt.a -Wl,--undefined=sabfs_mount"
 
 # Without the library: what the harness tests itself with.
 program harness-hello "tests/harness/fixtures/hello.c" $COMMON $THREADS
+
+# Every operation, with and without threads, and as a module that its page starts.
+program suite-mt "tests/programs/suite.c" $MT -sPTHREAD_POOL_SIZE=9 -sINITIAL_MEMORY=96MB
+program suite-st "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH
+program suite-esm.mjs "tests/programs/suite.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
+  -sEXPORTED_RUNTIME_METHODS=callMain -sINITIAL_MEMORY=96MB -sPTHREAD_POOL_SIZE=9 @dist/sabfs.rsp
+# Mounting from C: main in a thread, main on the main thread, no threads.
+program mount-mt "tests/programs/mount.c" $MT
+program mount-main "tests/programs/mount.c" $COMMON -sPTHREAD_POOL_SIZE=4 @dist/sabfs.rsp
+program mount-st "tests/programs/mount.c" $ST -DNOTHREADS -sINITIAL_MEMORY=96MB
+program hello-noflags "tests/programs/hello.c" $COMMON $THREADS $BARE
 
 . scripts/lib/sqlite.sh

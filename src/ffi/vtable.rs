@@ -223,8 +223,8 @@ unsafe extern "C" fn name_of(
     }))
 }
 
-unsafe extern "C" fn hold(volume: Handle, ino: u32) -> i32 {
-    status(unsafe { with(volume, |v| v.hold(ino)) })
+unsafe extern "C" fn hold(volume: Handle, ino: u32, generation: u32) -> i32 {
+    status(unsafe { with(volume, |v| v.hold_generation(ino, generation)) })
 }
 
 unsafe extern "C" fn forget(volume: Handle, ino: u32) {

@@ -21,6 +21,8 @@ use std::hash::Hasher;
 pub const NAME_MAX: usize = 255;
 
 const FIXED: usize = 16;
+/// A cookie is the hash plus 1 and has to be positive as an `off_t`.
+const COOKIE_MAX: u64 = i64::MAX as u64;
 
 /// Bytes that the record of a name takes.
 pub fn record_len(name_len: usize) -> usize {
@@ -31,7 +33,7 @@ pub fn record_len(name_len: usize) -> usize {
 pub fn hash_name(key: &[u8; 16], name: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_key(key);
     hasher.write(name);
-    (hasher.finish() >> 1).max(3)
+    (hasher.finish() >> 1).clamp(3, COOKIE_MAX - 1)
 }
 
 /// Whether `name` can stand in a directory: 1 to 255 bytes, no slash, no NUL, not "." or "..".

@@ -12,6 +12,13 @@ use crate::store::Store;
 use crate::store::runtime as rt;
 use std::collections::hash_map::Entry;
 
+/// What this process holds of one inode.
+pub(super) struct Hold {
+    /// While the inode is held its number cannot come to stand for another.
+    generation: u32,
+    count: u32,
+}
+
 /// Entries looked at for one inode before the table counts as full.
 const PROBES: u64 = 256;
 
@@ -51,14 +58,29 @@ fn enter<S: Store>(core: &Core<S>, ino: Ino) -> Result<(), Errno> {
 impl<S: Store> Volume<S> {
     /// Keeps an inode alive until `forget`, even without a name; `ENOENT` when it is gone already.
     pub fn hold(&self, ino: Ino) -> Result<(), Errno> {
+        self.hold_if(ino, |_| true)
+    }
+
+    /// As `hold`, for an inode that was seen a while ago: `ENOENT` when its number stands for another
+    /// one by now.
+    pub fn hold_generation(&self, ino: Ino, generation: u32) -> Result<(), Errno> {
+        self.hold_if(ino, |now| now == generation)
+    }
+
+    fn hold_if(&self, ino: Ino, right: impl Fn(u32) -> bool) -> Result<(), Errno> {
         let mut held = self.held.lock();
         match held.entry(ino) {
-            Entry::Occupied(mut count) => *count.get_mut() += 1,
+            Entry::Occupied(mut hold) if right(hold.get().generation) => hold.get_mut().count += 1,
+            Entry::Occupied(_) => return Err(Errno::ENOENT),
             Entry::Vacant(place) => {
                 let _gate = self.gate()?;
-                self.core.read_inode(ino).map_err(Error::errno)?;
+                let inode = self.core.read_inode(ino).map_err(Error::errno)?;
+                let generation = inode.raw.generation.get();
+                if !right(generation) {
+                    return Err(Errno::ENOENT);
+                }
                 enter(&self.core, ino)?;
-                place.insert(1);
+                place.insert(Hold { generation, count: 1 });
             }
         }
         Ok(())
@@ -67,12 +89,12 @@ impl<S: Store> Volume<S> {
     /// Takes one `hold` back; frees the inode if it was the last one and no name is left.
     pub fn forget(&self, ino: Ino) {
         let mut held = self.held.lock();
-        let Entry::Occupied(mut count) = held.entry(ino) else { return };
-        *count.get_mut() -= 1;
-        if *count.get() > 0 {
+        let Entry::Occupied(mut hold) = held.entry(ino) else { return };
+        hold.get_mut().count -= 1;
+        if hold.get().count > 0 {
             return;
         }
-        count.remove();
+        hold.remove();
         let Ok(_gate) = self.gate() else { return };
         let Some(at) = find(&self.core, ino) else { return };
         let store = self.core.image.store();

@@ -1,6 +1,7 @@
 //! A process's view of a mounted volume, and the two ways to work on it: reading without a lock and
 //! mutating under the gate.
 
+use super::hold::Hold;
 use super::recall;
 use super::sync::Committer;
 use super::types::Ino;
@@ -28,8 +29,8 @@ pub struct Volume<S: Store> {
     pub(super) clock: Clock,
     /// Names this view in what threads remember.
     pub(super) id: u32,
-    /// Inodes that this process holds, and how often.
-    pub(super) held: Mutex<HashMap<Ino, u32>>,
+    /// Inodes that this process holds.
+    pub(super) held: Mutex<HashMap<Ino, Hold>>,
     pub(super) committer: Committer,
 }
 
