@@ -9,14 +9,17 @@ const SabfsDevices = {
   // to end a worker that waits.
   PATIENCE_MS: 5000,
 
-  // Linux's number for an error of OPFS or Node.
+  // Linux's number for an error of OPFS or Node. A DOMException's code is a number that says nothing here.
   errno(error) {
-    return {
+    const numbers = {
       'EACCES': 13, 'EBUSY': 16, 'EDQUOT': 122, 'EFBIG': 27, 'ENOSPC': 28, 'EPERM': 1, 'EROFS': 30,
       'ENOENT': 2, 'ENOTDIR': 20, 'EISDIR': 21, 'ENFILE': 23, 'EMFILE': 24,
       'NotAllowedError': 13, 'NotFoundError': 2, 'QuotaExceededError': 122, 'SecurityError': 13,
       'NoModificationAllowedError': 16,
-    }[error['code'] || error['name']] ?? { 'QuotaExceededError': 122 }[error['name']] ?? 5;
+      // Firefox, for the quota and the disk alike.
+      'NS_ERROR_FILE_NO_DEVICE_SPACE': 122,
+    };
+    return numbers[error['code']] ?? numbers[error['name']] ?? 5;
   },
 
   // An error for whoever asked for the mount: its code is the POSIX word.
@@ -38,7 +41,11 @@ const SabfsDevices = {
       const all = await root['getDirectoryHandle']('sabfs', {'create': true});
       directory = await all['getDirectoryHandle'](volume, {'create': true});
     } catch (error) {
-      if (error.name == 'QuotaExceededError') throw fail('EDQUOT', 'the quota of this origin is used up');
+      // Firefox says nothing but UnknownError when not even its list of the files finds room.
+      const room = await navigator['storage']['estimate']().catch(() => ({}));
+      if (SabfsDevices.errno(error) == 122 || room['quota'] - room['usage'] < 1 << 20) {
+        throw fail('EDQUOT', 'the quota of this origin is used up');
+      }
       throw fail('EOPNOTSUPP', `this browser gives no private file system here, as in a private window (${error.name}` +
         `: ${error.message}): set durability: "memory"`);
     }
@@ -74,7 +81,12 @@ const SabfsDevices = {
     const files = handles.map((handle) => ({
       size: () => handle['getSize'](),
       read: (view, at) => handle.read(view, {'at': at}),
-      write: (view, at) => handle.write(view, {'at': at}),
+      write: (view, at) => {
+        const count = handle.write(view, {'at': at});
+        // Chromium throws when the quota is used up, Firefox writes nothing.
+        if (!count && view.length) throw SabfsDevices.fail('EDQUOT', 'the quota of this origin is used up');
+        return count;
+      },
       setSize: (size) => handle.truncate(size),
       flush: () => handle.flush(),
     }));

@@ -36,6 +36,10 @@ addToLibrary({
     // Any error as one of ours; `doing` completes "cannot ...".
     make: (code, doing, why) => new SABFSErrors.SABFSError(code, `SABFS: cannot ${doing}: ${why}`),
 
+    // The same for what the keeper or the device said, which knows of no remedy when there is no room.
+    refused: (code, doing, why) => SABFSErrors.make(code, doing, code != 'EDQUOT' && code != 'ENOSPC' ? why
+      : `${why}: free some space in this origin's storage or on the disk, or set durability: "memory"`),
+
     // From the negative number that a function in C or Rust gave.
     fromStatus(status, doing) {
       for (var [name, [number, , meaning]] of Object.entries(SABFSErrors.table)) {

@@ -164,7 +164,7 @@ addToLibrary({
             'capacity, or link with a larger -sINITIAL_MEMORY or -sALLOW_MEMORY_GROWTH');
         }
         var error = SABFSErrors.fromStatus(status, doing);
-        throw SABFSOwn.message ? SABFSErrors.make(error['code'], doing, SABFSOwn.message) : error;
+        throw SABFSOwn.message ? SABFSErrors.refused(error['code'], doing, SABFSOwn.message) : error;
       }
       SABFSMount.attached ??= {volume: options.volume};
       if (options.path) {

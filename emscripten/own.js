@@ -33,7 +33,7 @@ addToLibrary({
         SABFSOwn.device = await devices.open(options.volume, options.folder);
       } catch (error) {
         SABFSOwn.release();
-        throw SABFSErrors.make(SABFSKeeper.codeOf({'code': error.code, 'errno': devices.errno(error)}),
+        throw SABFSErrors.refused(SABFSKeeper.codeOf({'code': error.code, 'errno': devices.errno(error)}),
           `open the volume "${options.volume}"`, error.message);
       }
       SABFSOwn.imports = devices.imports(() => SABFSOwn.device,

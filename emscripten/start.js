@@ -94,11 +94,15 @@ addToLibrary({
             'phase': phase ? 'load' : 'recover', 'doneBytes': done * 4096, 'totalBytes': total * 4096,
           });
         }
-        if (warning) err(`SABFS: the volume "${options.volume}": ${warning}`);
+        if (warning) {
+          var full = /EDQUOT|ENOSPC/.test(warning);
+          err(`SABFS: the volume "${options.volume}": ${warning}` + (full ? ': free some space, by deleting files of ' +
+            'this volume too; until then its changes are in memory only' : ''));
+        }
         if (error) {
           clearTimeout(timer);
           SABFSKeeper.failed();
-          reject(SABFSErrors.make(SABFSKeeper.codeOf(error), doing, error['message']));
+          reject(SABFSErrors.refused(SABFSKeeper.codeOf(error), doing, error['message']));
         }
         if (message['ready'] || message['stopped']) clearTimeout(timer);
         if (message['ready']) {

@@ -101,6 +101,8 @@ export async function launch({ browser = browserName(), profile, t, args, prefer
     screenshot: (...params) => first.screenshot(...params),
     /** Another tab of the same profile, with goto, evaluate, screenshot and close. */
     newPage: async () => new Page(await driver.newPage()),
+    /** A command of Chromium's DevTools protocol, to its first page. */
+    command: (method, params) => driver.command(method, params),
     /** Ends all of the browser's processes at once and waits until they are gone. */
     async kill() {
       await end(entry);

@@ -72,7 +72,8 @@ class Connection {
   }
 }
 
-/** Starts the browser; `report(level, text)` gets every console line. Resolves with {child, newPage, end}. */
+/** Starts the browser; `report(level, text)` gets every console line. Resolves with {child, newPage, end,
+ * command}. */
 export async function startChromium({ binary, profile, report, args = [] }) {
   fs.mkdirSync(profile, { recursive: true });
   const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
@@ -93,6 +94,7 @@ export async function startChromium({ binary, profile, report, args = [] }) {
   }
 
   let first = true;
+  const pages = [];
   return {
     child,
     async newPage() {
@@ -106,9 +108,11 @@ export async function startChromium({ binary, profile, report, args = [] }) {
       const { sessionId } = await connection.send('Target.attachToTarget', { targetId, flatten: true });
       const page = new Page(connection, sessionId, targetId, report);
       await page.open();
+      pages.push(page);
       return page;
     },
     end: () => connection.send('Browser.close'),
+    command: (method, params) => connection.send(method, params, pages[0]?.session),
   };
 }
 
