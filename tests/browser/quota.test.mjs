@@ -21,7 +21,7 @@ after(() => server.close());
 
 const run = (page, name, args, sabfs = {}) =>
   runInBrowser(page, server, name, { module: { sabfs: { capacity: CAPACITY, ...sabfs } }, args, timeout: TIMEOUT });
-const ok = (result) => assert.deepEqual({ code: result.code, stderr: result.stderr }, { code: 0, stderr: '' }, result.stdout);
+const ok = ({ code, stderr, stdout }) => assert.deepEqual({ code, stderr }, { code: 0, stderr: '' }, stdout);
 
 // Chromium takes a quota for an origin at any time; no size gives the ordinary one.
 const setQuota = (browser, quotaSize) =>
@@ -51,7 +51,8 @@ async function launchWithQuota(t, profile, bytes) {
 const mount = (page, sabfs) => page.evaluate(`(async () => {
   const factory = (await import('${server.url}/dist/programs/suite-esm.mjs')).default;
   try {
-    const module = await factory({ sabfs: ${JSON.stringify({ capacity: CAPACITY, ...sabfs })}, print() {}, printErr() {} });
+    const sabfs = ${JSON.stringify({ capacity: CAPACITY, ...sabfs })};
+    const module = await factory({ sabfs, print() {}, printErr() {} });
     const volume = await module.mountSABFS();
     await volume.unmount();
     return { mounted: true };
@@ -95,6 +96,8 @@ test('quota: used up while a program writes, raising it helps', { skip }, async 
   t.diagnostic(result.stdout.trim().replaceAll('\n', '; '));
   assert.equal(result.code, 0, result.stdout + result.stderr);
   assert.match(result.stdout, /^full: fsync of file \d+, EDQUOT$/m);
+  // It was the quota that was waited for.
+  assert.ok(Number(/after (\d+) ms/.exec(result.stdout)[1]) > 200, result.stdout);
   await browser.close();
 
   browser = await launchWithoutQuota(t, profile);
@@ -104,7 +107,9 @@ test('quota: used up while a program writes, raising it helps', { skip }, async 
 test('quota: used up, and the browser is killed', { skip }, async (t) => {
   const profile = temporaryProfile(t);
   let browser = await launchWithQuota(t, profile, QUOTA);
-  const waiting = new Promise((resolve) => browser.onConsole((line) => /waiting: \d+ files/.test(line) && resolve(line)));
+  const waiting = new Promise((resolve) => {
+    browser.onConsole((line) => /waiting: \d+ files/.test(line) && resolve(line));
+  });
   await browser.goto(`${server.url}/tests/harness/program.html`);
   await browser.evaluate(`void (window.Module = {
     arguments: ['/opfs', 'wait'], sabfs: { capacity: ${CAPACITY} }, print(text) { console.log(text); },
