@@ -179,26 +179,6 @@ impl<S: Store> Image<S> {
         }
     }
 
-    /// The numbers of the blocks whose bit is set, ascending.
-    pub fn bits(&self, map: Bitmap) -> Vec<u32> {
-        let mut found = Vec::new();
-        let size = rt::bitmap_size_bytes(self.capacity_blocks);
-        let (start, _) = rt::bit_of(map, self.capacity_blocks, 0);
-        let mut chunk = [0_u8; BLOCK_SIZE];
-        for part in 0..size / BLOCK_SIZE as u64 {
-            self.store.read(start + part * BLOCK_SIZE as u64, &mut chunk);
-            for (index, word) in chunk.as_chunks::<8>().0.iter().enumerate() {
-                let mut bits = u64::from_le_bytes(*word);
-                while bits != 0 {
-                    let block = part * BLOCK_SIZE as u64 * 8 + index as u64 * 64;
-                    found.push((block + u64::from(bits.trailing_zeros())) as u32);
-                    bits &= bits - 1;
-                }
-            }
-        }
-        found
-    }
-
     /// Clears a whole bitmap; under the gate.
     pub fn clear_bits(&self, map: Bitmap) {
         let (start, _) = rt::bit_of(map, self.capacity_blocks, 0);

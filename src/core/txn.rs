@@ -166,7 +166,6 @@ impl<'a, S: Store> Txn<'a, S> {
     pub fn commit(mut self) {
         let image = &self.core.image;
         let store = image.store();
-        store.fetch_add(rt::GATE_SEQ, 1);
         for edited in self.lists.edited.iter().filter(|e| e.ranges.count > 0) {
             for (from, to) in edited.ranges.iter() {
                 image.write(edited.block, from, &edited.bytes[from..to]);
@@ -195,7 +194,6 @@ impl<'a, S: Store> Txn<'a, S> {
         }
         store.fetch_add(rt::USED_INODES, self.used_inodes.cast_unsigned());
         store.fetch_add(rt::CHANGE, 1);
-        store.fetch_add(rt::GATE_SEQ, 1);
     }
 }
 

@@ -50,8 +50,6 @@ pub const IMAGE_BLOCKS: u64 = 36;
 
 /// Word: the gate's futex word; who holds it excludes every mutation and every commit's cut.
 pub const GATE: u64 = 64;
-/// Word: the gate's sequence number, odd while a mutation is applied.
-pub const GATE_SEQ: u64 = 68;
 /// Word: count of mutations, bumped under the gate.
 pub const CHANGE: u64 = 128;
 /// Word: blocks that are free and not quarantined.

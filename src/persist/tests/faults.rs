@@ -3,6 +3,7 @@
 use super::crash::{Setup, look, open, run};
 use super::toy::{History, Toy};
 use crate::errno::Errno;
+use crate::persist::bits::all;
 use crate::persist::commit::{CommitError, Committer};
 use crate::persist::rules::{Rule, Rules};
 use crate::persist::sim::{Event, Faults, JOURNAL, Rng, SimDisk};
@@ -169,8 +170,8 @@ fn an_error_at_any_call_leaves_everything_to_the_next_commit() {
             let mut fixture = Fixture::new();
             for _ in 0..12 {
                 fixture.mutate();
-                let dirty = fixture.life.image.bits(Bitmap::Dirty);
-                let quarantined = fixture.life.image.bits(Bitmap::Quarantine);
+                let dirty = all(&fixture.life.image, Bitmap::Dirty);
+                let quarantined = all(&fixture.life.image, Bitmap::Quarantine);
                 let durable = fixture.word(rt::DURABLE);
                 let nth = Some(nth);
                 fixture.disk.set_faults(Faults { nth, clean, ..Faults::default() }, Errno::ENOSPC);
@@ -178,12 +179,12 @@ fn an_error_at_any_call_leaves_everything_to_the_next_commit() {
                 fixture.disk.set_faults(Faults::default(), Errno::EIO);
                 if let Err(error) = result {
                     assert_eq!(error.errno(), Errno::ENOSPC);
-                    let after = fixture.life.image.bits(Bitmap::Dirty);
+                    let after = all(&fixture.life.image, Bitmap::Dirty);
                     assert!(
                         dirty.iter().all(|block| after.contains(block)),
                         "{nth:?}: {dirty:?} {after:?}"
                     );
-                    assert_eq!(fixture.life.image.bits(Bitmap::Quarantine), quarantined);
+                    assert_eq!(all(&fixture.life.image, Bitmap::Quarantine), quarantined);
                     assert_eq!(fixture.word(rt::DURABLE), durable);
                     assert_eq!(fixture.word(rt::DIRTY_COUNT) as usize, after.len());
                     let metas =
@@ -264,7 +265,7 @@ fn metadata_beyond_a_segment_are_refused_and_kept() {
     let mut small = open(&disk, &fixture.setup, 3).unwrap();
     let result = fixture.committer.commit(&fixture.life.image, &mut small.disk, true, &|| ());
     assert_eq!(result, Err(CommitError::TooLarge { blocks: blocks as usize - 4 }));
-    assert_eq!(fixture.life.image.bits(Bitmap::Dirty).len(), blocks as usize - 4);
+    assert_eq!(all(&fixture.life.image, Bitmap::Dirty).len(), blocks as usize - 4);
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Toy {
     fn must_fit(&self) -> usize {
         let stuck =
             |block: &u32| self.image.bit(Bitmap::Meta, *block) || !self.image.bit(Bitmap::Fresh, *block);
-        self.image.bits(Bitmap::Dirty).iter().filter(|block| stuck(block)).count()
+        crate::persist::bits::all(&self.image, Bitmap::Dirty).iter().filter(|block| stuck(block)).count()
     }
 
     fn change(&mut self, history: &mut History, count: usize) {
