@@ -16,12 +16,14 @@ use crate::format::{
 };
 use crate::store::Store;
 use crate::store::runtime as rt;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-/// Blocks that the table grows by when it is full.
+/// Blocks that the table grows by when it is full: as many as it has, then these, then a share of what
+/// it has, so that a large table is not made of many small pieces.
 const GROW_BLOCKS: u32 = 8;
-const MAP_SLOTS: usize = 1024;
+const GROW_SHARE: u32 = 16;
+const GROW_BLOCKS_MAX: u32 = 64;
 const USED_AT: usize = 24;
 const ORPHANS_AT: usize = 28;
 const ALL_USED: u32 = (1 << INODES_PER_BLOCK) - 1;
@@ -37,28 +39,8 @@ pub struct InodeSlot {
     pub slot: u32,
 }
 
-/// Which block holds which part of the inode table, as far as this process has looked.
-pub struct InodeMap {
-    /// Part in the upper half, plus 1; block in the lower.
-    entries: Box<[AtomicU64]>,
-}
-
-impl Default for InodeMap {
-    fn default() -> Self {
-        Self { entries: (0..MAP_SLOTS).map(|_| AtomicU64::new(0)).collect() }
-    }
-}
-
-impl InodeMap {
-    fn get(&self, part: u32) -> Option<u32> {
-        let entry = self.entries[part as usize % MAP_SLOTS].load(Ordering::Relaxed);
-        (entry >> 32 == u64::from(part) + 1).then_some(entry as u32)
-    }
-
-    fn put(&self, part: u32, block: u32) {
-        let entry = (u64::from(part) + 1) << 32 | u64::from(block);
-        self.entries[part as usize % MAP_SLOTS].store(entry, Ordering::Relaxed);
-    }
+fn grow_blocks(parts: u32) -> u32 {
+    GROW_BLOCKS.min(parts).max((parts / GROW_SHARE).min(GROW_BLOCKS_MAX))
 }
 
 fn slot_in(block: u32, ino: u32) -> InodeSlot {
@@ -203,12 +185,12 @@ impl<S: Store> Txn<'_, S> {
     }
 
     fn grow_table(&mut self, mut table: Inode, parts: u32) -> Result<u32> {
-        if parts >= u32::MAX / INODES_PER_BLOCK - GROW_BLOCKS {
+        if parts >= u32::MAX / INODES_PER_BLOCK - GROW_BLOCKS_MAX {
             return Err(Errno::ENOSPC.into());
         }
         self.touch(INO_INODE_FILE);
         let last = self.locate((parts - 1) * INODES_PER_BLOCK)?;
-        let run = self.allocate(last.block + 1, GROW_BLOCKS.min(parts))?;
+        let run = self.allocate(last.block + 1, grow_blocks(parts))?;
         for block in run.block..run.block + run.count {
             self.create_block(block, BlockKind::Inodes, INO_INODE_FILE);
         }

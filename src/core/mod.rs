@@ -10,6 +10,7 @@ mod error;
 pub mod extent;
 mod grow;
 mod image;
+mod inode_map;
 pub mod inodes;
 mod load;
 mod release;
@@ -28,7 +29,7 @@ pub use txn::{Run, Txn, stripe_seq};
 use crate::format::{Geometry, Superblock};
 use crate::store::Store;
 use buffers::Buffers;
-use inodes::InodeMap;
+use inode_map::InodeMap;
 use parking_lot::Mutex;
 
 /// Something that blocks can be read from: the image as all see it, or a transaction's view of it.
