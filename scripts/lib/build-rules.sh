@@ -40,7 +40,8 @@ cargo_lib() {
   if fresh "$output" "$recipe" "${RUST_INPUTS[@]}"; then return 0; fi
   begin "building $output" "$output"
   # -Zbuild-std is an unstable option; RUSTC_BOOTSTRAP lets the stable compiler take it.
-  RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" CARGO_TARGET_DIR=target/$dir \
+  # Natively panics unwind: cargo builds the library only one way for its programs, tests and benchmarks.
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" CARGO_TARGET_DIR=target/$dir CARGO_PROFILE_RELEASE_PANIC=abort \
     cargo rustc --quiet --release --lib --crate-type "$kind" --no-default-features --features "$feature" \
     --target "$target" "${extra[@]}" || die "$output does not build"
   if [ "$kind" = cdylib ]; then
