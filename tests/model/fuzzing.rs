@@ -4,6 +4,8 @@
 pub mod durable;
 #[path = "hostile.rs"]
 pub mod hostile;
+#[path = "hostile_journal.rs"]
+pub mod hostile_journal;
 #[path = "operations.rs"]
 pub mod operations;
 #[path = "oracle.rs"]

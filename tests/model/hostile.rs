@@ -7,7 +7,7 @@ use super::operations::content;
 use super::volumes::{self, HeapVolume, ROOT, directory, file, new};
 use sabfs::core::check::{check, check_sealed};
 use sabfs::core::{Core, Image};
-use sabfs::format::{BLOCK_SIZE, Block, FileKind, Superblock, seal};
+use sabfs::format::{BLOCK_SIZE, Block, BlockKind, FileKind, Superblock, seal};
 use sabfs::vfs::{Ino, RenameFlags, SetAttr, Volume};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::OnceLock;
@@ -18,6 +18,12 @@ const CAPACITY_BLOCKS: u32 = 300;
 /// Names read from one directory, and inodes visited: a damaged tree may show more than there are.
 const NAMES_MAX: usize = 2_000;
 const INODES_MAX: usize = 300;
+
+/// Where a metadata block says its kind, and where the words that belong to the kind begin.
+const KIND_AT: usize = 8;
+const COUNTS_AT: usize = 24;
+/// As many bytes of a block's new body say what to do with the volume, too.
+const STEPS_MAX_BYTES: usize = 60;
 
 struct Base {
     bytes: Vec<u8>,
@@ -102,7 +108,46 @@ pub fn mount(input: &[u8]) -> bool {
     let (steps, changes) = input.split_at(input.len() / 2);
     let mut image = base().bytes.clone();
     mutate(&mut image, changes);
-    let store = volumes::store_of_image(&image, CAPACITY_BLOCKS);
+    work_on(&image, steps)
+}
+
+/// The same for an image one of whose blocks of a kind has its body replaced by the input, from an
+/// offset on that the input says; gives `None` when the base image has no such block.
+pub fn structure(kind: BlockKind, input: &[u8]) -> Option<bool> {
+    let (&[which, offset_low, offset_high], body) = input.split_first_chunk::<3>()?;
+    let mut image = base().bytes.clone();
+    let of_kind: Vec<usize> = base()
+        .metadata
+        .iter()
+        .map(|&block| block as usize * BLOCK_SIZE)
+        .filter(|&at| image[at + KIND_AT..at + KIND_AT + 4] == (kind as u32).to_le_bytes())
+        .collect();
+    let start = *of_kind.get(usize::from(which) % of_kind.len().max(1))?;
+    // The header's own words are for the other target: here they would only hide the body.
+    let offset = COUNTS_AT
+        + usize::from(u16::from_le_bytes([offset_low, offset_high])) % (BLOCK_SIZE - COUNTS_AT);
+    let body = &body[..body.len().min(BLOCK_SIZE - offset)];
+    image[start + offset..start + offset + body.len()].copy_from_slice(body);
+    let bytes: &mut Block = (&mut image[start..start + BLOCK_SIZE]).try_into().unwrap();
+    seal(bytes);
+    Some(work_on(&image, &body[..body.len().min(STEPS_MAX_BYTES)]))
+}
+
+/// The base image's bytes of a kind of block, where a fuzzer may begin.
+pub fn sample(kind: BlockKind) -> Vec<u8> {
+    let image = &base().bytes;
+    let found = base()
+        .metadata
+        .iter()
+        .map(|&block| block as usize * BLOCK_SIZE)
+        .find(|&at| image[at + KIND_AT..at + KIND_AT + 4] == (kind as u32).to_le_bytes());
+    let at = found.expect("the base image has all kinds");
+    image[at + COUNTS_AT..at + BLOCK_SIZE].to_vec()
+}
+
+/// Mounts an image, reads everything, changes some things, checks. True if it could be mounted.
+pub fn work_on(image: &[u8], steps: &[u8]) -> bool {
+    let store = volumes::store_of_image(image, CAPACITY_BLOCKS);
     let unmounted = Image::attach(store.clone(), 1).unwrap();
     let mut copy = [0; BLOCK_SIZE];
     unmounted.read_block(0, &mut copy);
@@ -126,7 +171,8 @@ pub fn mount(input: &[u8]) -> bool {
     }
 }
 
-fn read_all(volume: &HeapVolume) -> Vec<Ino> {
+/// Reads everything; gives the inodes found.
+pub fn read_all(volume: &HeapVolume) -> Vec<Ino> {
     let mut found: BTreeSet<Ino> = (0..20).chain([1000, u32::MAX]).collect();
     let mut queue: VecDeque<Ino> = found.iter().copied().collect();
     let mut buffer = vec![0; 20_000];

@@ -5,6 +5,7 @@ pub mod durable;
 #[cfg(target_os = "linux")]
 pub mod host;
 pub mod hostile;
+pub mod hostile_journal;
 pub mod operations;
 pub mod oracle;
 pub mod sample;
