@@ -71,7 +71,7 @@ fn body(kind: BlockKind, case: u64) -> Vec<u8> {
     input.extend(model::hostile::sample(kind));
     for _ in 0..1 + random(&mut state) % 4 {
         // Most blocks are full at the beginning only.
-        let at = random(&mut state) % if random(&mut state) % 2 == 0 { 128 } else { 4_000 };
+        let at = random(&mut state) % if random(&mut state).is_multiple_of(2) { 128 } else { 4_000 };
         input[3 + at as usize] = random(&mut state) as u8 >> (random(&mut state) % 8);
     }
     input
