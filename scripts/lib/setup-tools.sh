@@ -64,6 +64,15 @@ install_rust() {
     "rustup component add rust-src"
 }
 
+# --- a compiler and linker for the host, which cargo's build scripts and the native tests need
+
+detect_cc() { have cc; }
+
+install_cc() {
+  is_root && have apt-get || die "there is no C compiler on PATH" "sudo apt-get install gcc libc6-dev"
+  need_debian_packages /nowhere=gcc /nowhere=libc6-dev
+}
+
 # --- libclang, which bindgen loads
 
 detect_libclang() {
@@ -104,6 +113,7 @@ install_node() { install_npm_node 22; detect_node || die "Node 22 was installed,
 # install_npm_node MAJOR: the npm registry carries Node's binaries as packages, one per platform.
 install_npm_node() {
   local major=$1 prefix=$SABFS_CACHE/node$1 package
+  if ! have npm && is_root && have apt-get; then need_debian_packages /nowhere=npm; fi
   have npm || die "there is no Node 22 on PATH, and no npm to get one with" "install Node.js 22 or newer"
   package=node-$(node -p 'process.platform + "-" + process.arch')
   step "installing Node $major into $prefix"
