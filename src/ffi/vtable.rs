@@ -4,7 +4,7 @@ use super::mount::{Mounted, status};
 use crate::errno::Errno;
 use crate::format::FileKind;
 use crate::store::WasmStore;
-use crate::vfs::{Attr, Ino, NewInode, RenameFlags, SetAttr, Volume};
+use crate::vfs::{Attr, Ino, NewInode, RenameFlags, SetAttr, TimeChange, Volume};
 use std::ffi::{c_char, c_void};
 
 #[allow(missing_docs, non_camel_case_types, non_upper_case_globals, dead_code)]
@@ -114,8 +114,8 @@ unsafe extern "C" fn setattr(
         uid: has(header::SABFS_SET_UID).then_some(set.uid),
         gid: has(header::SABFS_SET_GID).then_some(set.gid),
         size_bytes: has(header::SABFS_SET_SIZE).then_some(set.size_bytes),
-        atime_ns: has(header::SABFS_SET_ATIME).then_some(set.atime_ns),
-        mtime_ns: has(header::SABFS_SET_MTIME).then_some(set.mtime_ns),
+        atime: has(header::SABFS_SET_ATIME).then_some(TimeChange::At(set.atime_ns)),
+        mtime: has(header::SABFS_SET_MTIME).then_some(TimeChange::At(set.mtime_ns)),
     };
     unsafe { attr_of(volume, out, |v| v.setattr(ino, &set)) }
 }

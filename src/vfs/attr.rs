@@ -1,7 +1,8 @@
 //! Attributes, and what `statfs` shows.
 
-use super::Volume;
+use super::access::{Caller, mode_after_write, setattr_allowed};
 use super::types::{Attr, Ino, SetAttr, StatFs};
+use super::{AsCaller, Volume};
 use crate::core::{largest, usable_blocks};
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, FileKind, INODES_PER_BLOCK, Inode, NAME_MAX};
@@ -44,17 +45,37 @@ pub(super) fn modified(inode: &mut Inode, now_ns: i64) {
     inode.raw.change = inode.raw.change.get().wrapping_add(1).into();
 }
 
-impl<S: Store> Volume<S> {
-    /// What `stat` shows of an inode; `ENOENT` when there is none of that number.
-    pub fn getattr(&self, ino: Ino) -> Result<Attr, Errno> {
-        self.stable(ino, |core| Ok(Attr::of(&core.read_inode(ino)?)))
+impl<S: Store> AsCaller<'_, S> {
+    /// Changes attributes; gives what they are then. [`setattr_allowed`] says who may do what.
+    /// `EOPNOTSUPP` for the mode of a symlink, which has no meaning.
+    pub fn setattr(&self, ino: Ino, set: &SetAttr) -> Result<Attr, Errno> {
+        self.change(ino, |attr, caller| {
+            if set.mode.is_some() && attr.kind == FileKind::Symlink {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            setattr_allowed(attr, caller, set)
+        })
     }
 
-    /// Changes attributes; gives what they are then.
-    pub fn setattr(&self, ino: Ino, set: &SetAttr) -> Result<Attr, Errno> {
-        let now = self.now();
-        self.mutate(|txn| {
+    /// Cuts off or lets grow a file that the caller has opened for writing: `ftruncate`. Whether he
+    /// may write it was asked then.
+    pub fn resize_opened(&self, ino: Ino, size_bytes: u64) -> Result<Attr, Errno> {
+        self.change(ino, |attr, caller| {
+            let mode = mode_after_write(attr, caller);
+            Ok(SetAttr { size_bytes: Some(size_bytes), mode, ..Default::default() })
+        })
+    }
+
+    /// Makes the change that `decide` comes to when it sees the attributes.
+    pub(super) fn change(
+        &self,
+        ino: Ino,
+        decide: impl Fn(&Attr, &Caller<'_>) -> Result<SetAttr, Errno>,
+    ) -> Result<Attr, Errno> {
+        let now = self.volume.now();
+        self.volume.mutate(|txn| {
             let mut inode = txn.inode(ino)?;
+            let set = decide(&Attr::of(&inode), self.caller)?;
             txn.touch(ino);
             if let Some(size) = set.size_bytes {
                 super::data::resize(txn, &mut inode, size, now)?;
@@ -69,16 +90,23 @@ impl<S: Store> Volume<S> {
             if let Some(gid) = set.gid {
                 raw.gid = gid.into();
             }
-            if let Some(atime) = set.atime_ns {
-                raw.atime = atime.into();
+            if let Some(atime) = set.atime {
+                raw.atime = atime.ns(now).into();
             }
-            if let Some(mtime) = set.mtime_ns {
-                raw.mtime = mtime.into();
+            if let Some(mtime) = set.mtime {
+                raw.mtime = mtime.ns(now).into();
             }
             raw.ctime = now.into();
             txn.put_inode(&inode)?;
             Ok(Attr::of(&inode))
         })
+    }
+}
+
+impl<S: Store> Volume<S> {
+    /// What `stat` shows of an inode; `ENOENT` when there is none of that number.
+    pub fn getattr(&self, ino: Ino) -> Result<Attr, Errno> {
+        self.stable(ino, |core| Ok(Attr::of(&core.read_inode(ino)?)))
     }
 
     /// What `statfs` shows of the volume.

@@ -17,6 +17,16 @@ pub(super) struct Hold {
     /// While the inode is held its number cannot come to stand for another.
     generation: u32,
     count: u32,
+    /// Whether `link` may give it its first name. An inode that had names gets none again, as on
+    /// Linux, and who made this one is the only one to know of it.
+    unnamed: bool,
+}
+
+impl Hold {
+    /// The first hold of a file that was made without a name.
+    pub(super) fn unnamed(generation: u32) -> Self {
+        Self { generation, count: 1, unnamed: true }
+    }
 }
 
 /// Entries looked at for one inode before the table counts as full.
@@ -41,7 +51,8 @@ pub(super) fn is_held<S: Store>(core: &Core<S>, ino: Ino) -> bool {
     find(core, ino).is_some()
 }
 
-fn enter<S: Store>(core: &Core<S>, ino: Ino) -> Result<(), Errno> {
+/// Counts this process among those that hold the inode; under the gate. `ENFILE` when the table is full.
+pub(super) fn enter<S: Store>(core: &Core<S>, ino: Ino) -> Result<(), Errno> {
     let store = core.image.store();
     if let Some(at) = find(core, ino) {
         store.fetch_add(at + 4, 1);
@@ -80,10 +91,22 @@ impl<S: Store> Volume<S> {
                     return Err(Errno::ENOENT);
                 }
                 enter(&self.core, ino)?;
-                place.insert(Hold { generation, count: 1 });
+                place.insert(Hold { generation, count: 1, unnamed: false });
             }
         }
         Ok(())
+    }
+
+    /// Whether this process made the inode without a name and has not given it one.
+    pub(super) fn holds_unnamed(&self, ino: Ino) -> bool {
+        self.held.lock().get(&ino).is_some_and(|hold| hold.unnamed)
+    }
+
+    /// Notes that an inode that was made without a name has one.
+    pub(super) fn named(&self, ino: Ino) {
+        if let Some(hold) = self.held.lock().get_mut(&ino) {
+            hold.unnamed = false;
+        }
     }
 
     /// Takes one `hold` back; frees the inode if it was the last one and no name is left.

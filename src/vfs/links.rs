@@ -1,9 +1,10 @@
 //! Hard links and symbolic links.
 
-use super::Volume;
+use super::access::{Access, Caller};
 use super::attr::modified;
 use super::names::{check_name, directory};
 use super::types::{Attr, Ino, NewInode};
+use super::{AsCaller, Volume};
 use crate::core::DirEntry;
 use crate::errno::Errno;
 use crate::format::{
@@ -15,29 +16,32 @@ use crate::store::Store;
 /// As on ext4: far more than anyone has, and the counter never wraps.
 const LINKS_MAX: u32 = 65_000;
 
-impl<S: Store> Volume<S> {
-    /// Gives an inode that is not a directory one more name.
+impl<S: Store> AsCaller<'_, S> {
+    /// Gives an inode that is not a directory one more name. One that has lost its last name gets none
+    /// again (`ENOENT`); one that `create_unnamed` made here gets its first.
     pub fn link(&self, ino: Ino, dir: Ino, name: &[u8]) -> Result<Attr, Errno> {
         if name == b"." || name == b".." {
             return Err(Errno::EEXIST);
         }
         check_name(name)?;
-        let now = self.now();
-        self.mutate(|txn| {
-            let mut parent = directory(txn, dir)?;
+        let now = self.volume.now();
+        let unnamed = self.volume.holds_unnamed(ino);
+        let attr = self.volume.mutate(|txn| {
+            let mut parent = directory(txn, self.caller, dir)?;
             let mut inode = txn.inode(ino)?;
             if txn.dir_lookup(&parent, name)?.is_some() {
                 return Err(Errno::EEXIST.into());
             }
+            self.caller.may(&parent, Access::WRITE)?;
             if inode.kind == FileKind::Directory {
                 return Err(Errno::EPERM.into());
             }
             let links = inode.raw.nlink.get();
-            if links >= LINKS_MAX {
-                return Err(Errno::EMLINK.into());
-            }
-            if links == 0 {
-                txn.set_orphan(ino, false)?;
+            match links {
+                0 if unnamed => txn.set_orphan(ino, false)?,
+                0 => return Err(Errno::ENOENT.into()),
+                LINKS_MAX.. => return Err(Errno::EMLINK.into()),
+                _ => {}
             }
             inode.raw.nlink = (links + 1).into();
             inode.raw.ctime = now.into();
@@ -46,26 +50,25 @@ impl<S: Store> Volume<S> {
             modified(&mut parent, now);
             txn.put_inode(&parent)?;
             Ok(Attr::of(&inode))
-        })
+        })?;
+        if unnamed {
+            self.volume.named(ino);
+        }
+        Ok(attr)
     }
 
-    /// Makes a symbolic link. The target is 1 to 4,095 bytes without NUL and is not looked at.
-    pub fn symlink(
-        &self,
-        dir: Ino,
-        name: &[u8],
-        target: &[u8],
-        uid: u32,
-        gid: u32,
-    ) -> Result<Attr, Errno> {
+    /// Makes a symbolic link that is the caller's. The target is 1 to 4,095 bytes without NUL and is
+    /// not looked at.
+    pub fn symlink(&self, dir: Ino, name: &[u8], target: &[u8]) -> Result<Attr, Errno> {
         match target {
             b"" => return Err(Errno::ENOENT),
             _ if target.len() > SYMLINK_MAX => return Err(Errno::ENAMETOOLONG),
             _ if target.contains(&0) => return Err(Errno::EINVAL),
             _ => {}
         }
+        let Caller { uid, gid, .. } = *self.caller;
         let new = NewInode { kind: FileKind::Symlink, permissions: 0o777, uid, gid, rdev: 0 };
-        self.enter_new(dir, name, &new, self.now(), |txn, inode| {
+        self.enter_new(dir, name, &new, |txn, inode| {
             inode.raw.size = (target.len() as u64).into();
             if target.len() <= SYMLINK_INLINE_MAX {
                 inode.raw.root[..target.len()].copy_from_slice(target);
@@ -83,7 +86,9 @@ impl<S: Store> Volume<S> {
             Ok(())
         })
     }
+}
 
+impl<S: Store> Volume<S> {
     /// The target of a symbolic link.
     pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
         self.stable(ino, |core| {

@@ -6,7 +6,10 @@
 //! Locking: mutations run one at a time under the image's gate. Readers take no lock: they read the
 //! sequence word of the inode's stripe, read, and look at the word again.
 
+mod access;
+mod as_caller;
 mod attr;
+mod create;
 mod data;
 mod hold;
 mod links;
@@ -16,8 +19,12 @@ mod rename;
 mod sync;
 mod types;
 mod volume;
+mod walk;
 
+pub use access::{Access, Caller, allowed, may_remove, setattr_allowed, xattr_allowed};
+pub use as_caller::AsCaller;
 pub use rename::RenameFlags;
 pub use sync::Committer;
-pub use types::{Attr, Entry, Ino, NewInode, SetAttr, StatFs};
+pub use types::{Attr, Entry, Ino, NewInode, SetAttr, StatFs, TimeChange};
 pub use volume::{Clock, Volume};
+pub use walk::{Purpose, WalkOptions};

@@ -1,16 +1,14 @@
-//! Names: looking up, listing, creating, removing.
+//! Names: looking up, listing, removing.
 
-use super::Volume;
+use super::access::{Access, Caller};
 use super::attr::modified;
-use super::hold;
-use super::recall;
-use super::types::{Attr, Entry, Ino, NewInode};
-use crate::core::{self, Core, DirEntry, DirView, Error, Txn, stripe_seq};
+use super::types::{Attr, Entry, Ino};
+use super::{AsCaller, Volume, hold, recall};
+use crate::core::{self, Core, DirView, Error, Txn, stripe_seq};
 use crate::errno::Errno;
 use crate::format::dirent::{name_allowed, records};
-use crate::format::{BLOCK_SIZE, FileKind, Inode, NAME_MAX, RawDirRoot};
+use crate::format::{BLOCK_SIZE, FileKind, Inode, NAME_MAX};
 use crate::store::Store;
-use zerocopy::little_endian::U32;
 
 /// How often a lookup tries again while others change the directory, before it takes the gate.
 const LOOKUP_TRIES: u32 = 64;
@@ -25,14 +23,18 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), Errno> {
     }
 }
 
-/// The inode of a directory that is still in the tree.
-pub(super) fn directory<S: Store>(txn: &Txn<'_, S>, dir: Ino) -> core::Result<Inode> {
+/// The inode of a directory that is still in the tree and that the caller may search.
+pub(super) fn directory<S: Store>(
+    txn: &Txn<'_, S>,
+    caller: &Caller<'_>,
+    dir: Ino,
+) -> core::Result<Inode> {
     let inode = txn.inode(dir)?;
-    match inode.kind {
-        FileKind::Directory if inode.raw.nlink.get() == 0 => Err(Errno::ENOENT.into()),
-        FileKind::Directory => Ok(inode),
-        _ => Err(Errno::ENOTDIR.into()),
+    if inode.kind != FileKind::Directory {
+        return Err(Errno::ENOTDIR.into());
     }
+    caller.may(&inode, Access::EXEC)?;
+    if inode.raw.nlink.get() == 0 { Err(Errno::ENOENT.into()) } else { Ok(inode) }
 }
 
 /// A directory to read without the gate.
@@ -77,37 +79,6 @@ pub(super) fn drop_name<S: Store>(txn: &mut Txn<'_, S>, ino: Ino, now_ns: i64) -
 }
 
 impl<S: Store> Volume<S> {
-    /// What `name` stands for in a directory. "." and ".." are understood.
-    pub fn lookup(&self, dir: Ino, name: &[u8]) -> Result<Attr, Errno> {
-        if name.len() > NAME_MAX {
-            return Err(Errno::ENAMETOOLONG);
-        }
-        let (store, word) = (self.core.image.store(), stripe_seq(dir));
-        for _ in 0..LOOKUP_TRIES {
-            let before = store.load(word);
-            let ino = match recall::name(self.id, dir, before, name) {
-                Some(ino) => ino,
-                None => {
-                    let (found, seq) = self.stable_at(dir, |core| find(core, dir, name))?;
-                    let ino = found.ok_or(Errno::ENOENT)?;
-                    if let Some(seq) = seq {
-                        recall::keep_name(self.id, dir, seq, name, ino);
-                    }
-                    ino
-                }
-            };
-            let answer = self.getattr(ino);
-            // While the directory stays as it is, its name keeps the number from going to another file.
-            if store.load(word) == before {
-                return answer;
-            }
-        }
-        let _gate = self.gate()?;
-        let found = find(&self.core, dir, name).map_err(Error::errno)?;
-        let inode = self.core.read_inode(found.ok_or(Errno::ENOENT)?).map_err(Error::errno)?;
-        Ok(Attr::of(&inode))
-    }
-
     /// Hands the names of a directory to `emit`, from `cookie` on (0: from the start), until it gives
     /// false. Names that come or go meanwhile may or may not be among them; all others are, once.
     pub fn read_dir(
@@ -198,66 +169,45 @@ impl<S: Store> Volume<S> {
     pub fn name_of(&self, dir: Ino, child: Ino) -> Result<Vec<u8>, Errno> {
         self.stable(dir, |core| view(core, dir)?.1.name_of(child))?.ok_or(Errno::ENOENT)
     }
+}
 
-    /// Creates an inode of any kind but a symlink under a new name.
-    pub fn create(&self, dir: Ino, name: &[u8], new: &NewInode) -> Result<Attr, Errno> {
-        if new.kind == FileKind::Symlink {
-            return Err(Errno::EINVAL);
+impl<S: Store> AsCaller<'_, S> {
+    /// What `name` stands for in a directory. "." and ".." are understood.
+    pub fn lookup(&self, dir: Ino, name: &[u8]) -> Result<Attr, Errno> {
+        let (volume, caller) = (self.volume, self.caller);
+        let search = |core: &Core<S>| caller.may(&core.read_inode(dir)?, Access::EXEC);
+        if name.len() > NAME_MAX {
+            volume.stable(dir, search)?;
+            return Err(Errno::ENAMETOOLONG);
         }
-        let now = self.now();
-        self.enter_new(dir, name, new, now, |_, inode| {
-            match new.kind {
-                FileKind::Directory => {
-                    let root = RawDirRoot { parent: U32::new(dir), ..Default::default() };
-                    inode.set_dir_root(&root);
-                }
-                FileKind::Character | FileKind::Block => {
-                    inode.raw.root[..8].copy_from_slice(&new.rdev.to_le_bytes());
-                }
-                _ => {}
+        let (store, word) = (volume.core.image.store(), stripe_seq(dir));
+        for _ in 0..LOOKUP_TRIES {
+            let before = store.load(word);
+            if caller.checked {
+                volume.stable(dir, search)?;
             }
-            Ok(())
-        })
-    }
-
-    /// Takes a free inode, lets `fill` complete it, and enters it under a new name.
-    pub(super) fn enter_new(
-        &self,
-        dir: Ino,
-        name: &[u8],
-        new: &NewInode,
-        now: i64,
-        mut fill: impl FnMut(&mut Txn<'_, S>, &mut Inode) -> core::Result<()>,
-    ) -> Result<Attr, Errno> {
-        if name == b"." || name == b".." {
-            return Err(Errno::EEXIST);
+            let ino = match recall::name(volume.id, dir, before, name) {
+                Some(ino) => ino,
+                None => {
+                    let (found, seq) = volume.stable_at(dir, |core| find(core, dir, name))?;
+                    let ino = found.ok_or(Errno::ENOENT)?;
+                    if let Some(seq) = seq {
+                        recall::keep_name(volume.id, dir, seq, name, ino);
+                    }
+                    ino
+                }
+            };
+            let answer = volume.getattr(ino);
+            // While the directory stays as it is, its name keeps the number from going to another file.
+            if store.load(word) == before {
+                return answer;
+            }
         }
-        check_name(name)?;
-        self.mutate(|txn| {
-            let mut parent = directory(txn, dir)?;
-            if txn.dir_lookup(&parent, name)?.is_some() {
-                return Err(Errno::EEXIST.into());
-            }
-            let (number, mut raw) = txn.allocate_inode()?;
-            let directory = new.kind == FileKind::Directory;
-            raw.mode = (new.kind.mode_bits() | new.permissions & 0o7777).into();
-            raw.nlink = (1 + u32::from(directory)).into();
-            raw.uid = new.uid.into();
-            raw.gid = new.gid.into();
-            for time in [&mut raw.atime, &mut raw.mtime, &mut raw.ctime, &mut raw.btime] {
-                *time = now.into();
-            }
-            let mut inode = Inode { number, kind: new.kind, raw };
-            fill(txn, &mut inode)?;
-            txn.put_inode(&inode)?;
-            txn.dir_insert(&mut parent, name, DirEntry { inode: number, kind: new.kind })?;
-            if directory {
-                parent.raw.nlink = parent.raw.nlink.get().saturating_add(1).into();
-            }
-            modified(&mut parent, now);
-            txn.put_inode(&parent)?;
-            Ok(Attr::of(&inode))
-        })
+        let _gate = volume.gate()?;
+        search(&volume.core).map_err(Error::errno)?;
+        let found = find(&volume.core, dir, name).map_err(Error::errno)?;
+        let inode = volume.core.read_inode(found.ok_or(Errno::ENOENT)?).map_err(Error::errno)?;
+        Ok(Attr::of(&inode))
     }
 
     /// Takes a name of anything but a directory away.
@@ -266,10 +216,11 @@ impl<S: Store> Volume<S> {
             return Err(Errno::EISDIR);
         }
         check_name(name)?;
-        let now = self.now();
-        self.mutate(|txn| {
-            let mut parent = directory(txn, dir)?;
+        let now = self.volume.now();
+        self.volume.mutate(|txn| {
+            let mut parent = directory(txn, self.caller, dir)?;
             let entry = txn.dir_lookup(&parent, name)?.ok_or(Errno::ENOENT)?;
+            self.caller.may_remove(&parent, &txn.inode(entry.inode)?)?;
             if entry.kind == FileKind::Directory {
                 return Err(Errno::EISDIR.into());
             }
@@ -287,14 +238,16 @@ impl<S: Store> Volume<S> {
             b".." => return Err(Errno::ENOTEMPTY),
             _ => check_name(name)?,
         }
-        let now = self.now();
-        self.mutate(|txn| {
-            let mut parent = directory(txn, dir)?;
+        let now = self.volume.now();
+        self.volume.mutate(|txn| {
+            let mut parent = directory(txn, self.caller, dir)?;
             let entry = txn.dir_lookup(&parent, name)?.ok_or(Errno::ENOENT)?;
+            let removed = txn.inode(entry.inode)?;
+            self.caller.may_remove(&parent, &removed)?;
             if entry.kind != FileKind::Directory {
                 return Err(Errno::ENOTDIR.into());
             }
-            if txn.inode(entry.inode)?.raw.size.get() != 0 {
+            if removed.raw.size.get() != 0 {
                 return Err(Errno::ENOTEMPTY.into());
             }
             txn.dir_remove(&mut parent, name)?;

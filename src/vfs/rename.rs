@@ -1,9 +1,11 @@
 //! Rename, with POSIX's rules and Linux's flags.
 
-use super::Volume;
+use super::AsCaller;
+use super::access::{Access, Caller};
 use super::attr::modified;
+use super::create::new_inode;
 use super::names::{check_name, directory, drop_name};
-use super::types::Ino;
+use super::types::{Ino, NewInode};
 use crate::core::{self, DirEntry, Txn};
 use crate::errno::Errno;
 use crate::format::{FileKind, INO_ROOT};
@@ -21,6 +23,8 @@ bitflags! {
         const NOREPLACE = 1;
         /// Let both names change places.
         const EXCHANGE = 2;
+        /// Leave a whiteout, a character device 0:0, under the old name.
+        const WHITEOUT = 4;
     }
 }
 
@@ -31,8 +35,11 @@ struct Side<'a> {
     name: &'a [u8],
 }
 
-impl<S: Store> Volume<S> {
+impl<S: Store> AsCaller<'_, S> {
     /// Moves a name; what the new name stood for is replaced, at once and as a whole.
+    ///
+    /// A caller who is checked may remove both names and, to give a directory another parent, write
+    /// the directory itself: its ".." changes.
     pub fn rename(
         &self,
         from_dir: Ino,
@@ -42,7 +49,8 @@ impl<S: Store> Volume<S> {
         flags: RenameFlags,
     ) -> Result<(), Errno> {
         let noreplace = flags.contains(RenameFlags::NOREPLACE);
-        if noreplace && flags.contains(RenameFlags::EXCHANGE) {
+        let alone = !flags.intersects(RenameFlags::NOREPLACE | RenameFlags::WHITEOUT);
+        if flags.contains(RenameFlags::EXCHANGE) && !alone {
             return Err(Errno::EINVAL);
         }
         for (name, errno) in
@@ -54,21 +62,22 @@ impl<S: Store> Volume<S> {
         }
         check_name(from)?;
         check_name(to)?;
-        let now = self.now();
+        let now = self.volume.now();
         let (from, to) = (Side { dir: from_dir, name: from }, Side { dir: to_dir, name: to });
-        self.mutate(|txn| rename(txn, from, to, flags, now))
+        self.volume.mutate(|txn| rename(txn, self.caller, from, to, flags, now))
     }
 }
 
 fn rename<S: Store>(
     txn: &mut Txn<'_, S>,
+    caller: &Caller<'_>,
     from: Side<'_>,
     to: Side<'_>,
     flags: RenameFlags,
     now: i64,
 ) -> core::Result<()> {
-    let moved = lookup(txn, from)?.ok_or(Errno::ENOENT)?;
-    let replaced = lookup(txn, to)?;
+    let moved = lookup(txn, caller, from)?.ok_or(Errno::ENOENT)?;
+    let replaced = lookup(txn, caller, to)?;
     let exchange = flags.contains(RenameFlags::EXCHANGE);
     if replaced.is_some() && flags.contains(RenameFlags::NOREPLACE) {
         return Err(Errno::EEXIST.into());
@@ -79,35 +88,32 @@ fn rename<S: Store>(
     if moved.kind == FileKind::Directory {
         refuse_below(txn, moved.inode, to.dir, Errno::EINVAL)?;
     }
+    if let Some(replaced) = replaced {
+        if replaced.kind == FileKind::Directory {
+            let errno = if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY };
+            refuse_below(txn, replaced.inode, from.dir, errno)?;
+        }
+        if moved.inode == replaced.inode {
+            return Ok(());
+        }
+    }
+    permit(txn, caller, (from, moved), (to, replaced), exchange)?;
     let Some(replaced) = replaced else {
         enter(txn, to, moved, now)?;
-        take_out(txn, from, now)?;
+        leave(txn, caller, from, flags, now)?;
         return settle(txn, moved, from.dir, to.dir, now);
     };
-    if replaced.kind == FileKind::Directory {
-        let errno = if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY };
-        refuse_below(txn, replaced.inode, from.dir, errno)?;
-    }
-    if moved.inode == replaced.inode {
-        return Ok(());
-    }
     if exchange {
         replace(txn, to, moved, now)?;
         replace(txn, from, replaced, now)?;
         settle(txn, moved, from.dir, to.dir, now)?;
         return settle(txn, replaced, to.dir, from.dir, now);
     }
-    match (moved.kind, replaced.kind) {
-        (FileKind::Directory, FileKind::Directory) if txn.inode(replaced.inode)?.raw.size.get() != 0 => {
-            return Err(Errno::ENOTEMPTY.into());
-        }
-        (FileKind::Directory, FileKind::Directory) => {}
-        (FileKind::Directory, _) => return Err(Errno::ENOTDIR.into()),
-        (_, FileKind::Directory) => return Err(Errno::EISDIR.into()),
-        _ => {}
+    if replaced.kind == FileKind::Directory && txn.inode(replaced.inode)?.raw.size.get() != 0 {
+        return Err(Errno::ENOTEMPTY.into());
     }
     replace(txn, to, moved, now)?;
-    take_out(txn, from, now)?;
+    leave(txn, caller, from, flags, now)?;
     if replaced.kind == FileKind::Directory {
         add_links(txn, to.dir, -1)?;
     }
@@ -115,8 +121,42 @@ fn rename<S: Store>(
     settle(txn, moved, from.dir, to.dir, now)
 }
 
-fn lookup<S: Store>(txn: &mut Txn<'_, S>, side: Side<'_>) -> core::Result<Option<DirEntry>> {
-    let inode = directory(txn, side.dir)?;
+/// Whether the caller may do it, and the kinds fit, in Linux's order.
+fn permit<S: Store>(
+    txn: &Txn<'_, S>,
+    caller: &Caller<'_>,
+    (from, moved): (Side<'_>, DirEntry),
+    (to, replaced): (Side<'_>, Option<DirEntry>),
+    exchange: bool,
+) -> core::Result<()> {
+    let to_dir = txn.inode(to.dir)?;
+    caller.may_remove(&txn.inode(from.dir)?, &txn.inode(moved.inode)?)?;
+    match replaced {
+        None => caller.may(&to_dir, Access::WRITE)?,
+        Some(replaced) => caller.may_remove(&to_dir, &txn.inode(replaced.inode)?)?,
+    }
+    match replaced.map(|replaced| (moved.kind, replaced.kind)) {
+        _ if exchange => {}
+        None | Some((FileKind::Directory, FileKind::Directory)) => {}
+        Some((FileKind::Directory, _)) => return Err(Errno::ENOTDIR.into()),
+        Some((_, FileKind::Directory)) => return Err(Errno::EISDIR.into()),
+        Some(_) => {}
+    }
+    let returns = replaced.filter(|_| exchange);
+    for entry in [Some(moved), returns].into_iter().flatten() {
+        if entry.kind == FileKind::Directory && from.dir != to.dir {
+            caller.may(&txn.inode(entry.inode)?, Access::WRITE)?;
+        }
+    }
+    Ok(())
+}
+
+fn lookup<S: Store>(
+    txn: &mut Txn<'_, S>,
+    caller: &Caller<'_>,
+    side: Side<'_>,
+) -> core::Result<Option<DirEntry>> {
+    let inode = directory(txn, caller, side.dir)?;
     txn.dir_lookup(&inode, side.name)
 }
 
@@ -134,7 +174,7 @@ fn refuse_below<S: Store>(
         if dir == INO_ROOT {
             return Ok(());
         }
-        dir = directory(txn, dir)?.dir_root().parent.get();
+        dir = directory(txn, &Caller::TRUSTED, dir)?.dir_root().parent.get();
     }
     Err(Errno::EIO.into())
 }
@@ -163,6 +203,25 @@ fn take_out<S: Store>(txn: &mut Txn<'_, S>, side: Side<'_>, now: i64) -> core::R
     txn.dir_remove(&mut dir, side.name)?;
     modified(&mut dir, now);
     txn.put_inode(&dir)
+}
+
+/// Takes the old name out, or leaves a whiteout under it.
+fn leave<S: Store>(
+    txn: &mut Txn<'_, S>,
+    caller: &Caller<'_>,
+    from: Side<'_>,
+    flags: RenameFlags,
+    now: i64,
+) -> core::Result<()> {
+    if !flags.contains(RenameFlags::WHITEOUT) {
+        return take_out(txn, from, now);
+    }
+    let (kind, Caller { uid, gid, .. }) = (FileKind::Character, *caller);
+    let new = NewInode { kind, permissions: 0, uid, gid, rdev: 0 };
+    let dir = txn.inode(from.dir)?;
+    let whiteout = new_inode(txn, caller, &dir, &new, now)?;
+    txn.put_inode(&whiteout)?;
+    replace(txn, from, DirEntry { inode: whiteout.number, kind }, now)
 }
 
 fn add_links<S: Store>(txn: &mut Txn<'_, S>, dir: Ino, delta: i32) -> core::Result<()> {

@@ -51,10 +51,29 @@ pub struct SetAttr {
     pub gid: Option<u32>,
     /// New size of a regular file.
     pub size_bytes: Option<u64>,
-    /// Last access, nanoseconds since 1970.
-    pub atime_ns: Option<i64>,
-    /// Last change of the data, nanoseconds since 1970.
-    pub mtime_ns: Option<i64>,
+    /// Last access.
+    pub atime: Option<TimeChange>,
+    /// Last change of the data.
+    pub mtime: Option<TimeChange>,
+}
+
+/// What to set a time to. Who may write a file may set its times to now; only its owner may set them to
+/// anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeChange {
+    /// Nanoseconds since 1970.
+    At(i64),
+    /// The time of the operation.
+    Now,
+}
+
+impl TimeChange {
+    pub(super) fn ns(self, now_ns: i64) -> i64 {
+        match self {
+            Self::At(time_ns) => time_ns,
+            Self::Now => now_ns,
+        }
+    }
 }
 
 /// What a new inode is to be.
@@ -64,9 +83,9 @@ pub struct NewInode {
     pub kind: FileKind,
     /// Permission bits (07777).
     pub permissions: u32,
-    /// Owner.
+    /// Owner. A checked caller is it himself, whatever is said here.
     pub uid: u32,
-    /// Owning group.
+    /// Owning group, unless the directory hands on its own. A checked caller gives his own.
     pub gid: u32,
     /// Device number, for devices.
     pub rdev: u64,

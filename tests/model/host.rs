@@ -198,7 +198,8 @@ impl Host {
         let host = answer(unsafe {
             libc::renameat2(libc::AT_FDCWD, a.as_ptr(), libc::AT_FDCWD, b.as_ptr(), flags.bits())
         });
-        let oracle = self.oracle.rename(from, to, flags);
+        let oracle = self.oracle.rename(from, to, flags, self.next);
+        self.next += 1;
         self.compare(&format!("rename {from:?} to {to:?} {flags:?}"), host, oracle);
         Some(())
     }
@@ -260,6 +261,7 @@ impl Host {
                     assert_eq!(fs::read_link(&found).unwrap().as_os_str().as_bytes(), child.target);
                 }
                 FileKind::Fifo => assert!(kind.is_fifo()),
+                FileKind::Character => assert!(kind.is_char_device()),
                 _ => assert!(kind.is_socket()),
             }
             names += 1;

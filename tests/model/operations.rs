@@ -19,6 +19,9 @@ pub enum Operation {
         name: Name,
         len: u16,
     },
+    CreateUnnamed {
+        dir: Pick,
+    },
     Link {
         ino: Pick,
         dir: Pick,
@@ -160,11 +163,14 @@ pub fn kind(number: u8) -> FileKind {
 }
 
 pub fn flags(number: u8) -> RenameFlags {
-    match number % 8 {
+    match number % 12 {
         0..=3 => RenameFlags::empty(),
         4 | 5 => RenameFlags::EXCHANGE,
         6 => RenameFlags::NOREPLACE,
-        _ => RenameFlags::EXCHANGE | RenameFlags::NOREPLACE,
+        7 => RenameFlags::EXCHANGE | RenameFlags::NOREPLACE,
+        8 | 9 => RenameFlags::WHITEOUT,
+        10 => RenameFlags::WHITEOUT | RenameFlags::NOREPLACE,
+        _ => RenameFlags::WHITEOUT | RenameFlags::EXCHANGE,
     }
 }
 
@@ -202,6 +208,7 @@ fn decode_one([which, a, b, c, d, e, f, g]: [u8; 8]) -> Operation {
         11 => Lookup { dir: a, name: name(b, c) },
         12 => List { dir: a, stop_after: b },
         13 => Readlink { ino: a },
+        14 if b % 4 == 3 => CreateUnnamed { dir: a },
         14 => Hold { ino: a },
         15 => Forget { ino: a },
         16 => Fill { dir: a, first: word(0, b), count: word(0, c), long: d % 2 == 0 },

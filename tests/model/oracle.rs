@@ -6,7 +6,7 @@
 
 use sabfs::errno::Errno::{self, *};
 use sabfs::format::{FILE_SIZE_MAX, FileKind};
-use sabfs::vfs::{Ino, NewInode, RenameFlags, SetAttr};
+use sabfs::vfs::{Ino, NewInode, RenameFlags, SetAttr, TimeChange};
 use std::collections::BTreeMap;
 
 const ROOT: Ino = 2;
@@ -23,6 +23,8 @@ pub struct Node {
     pub size: u64,
     pub times: [i64; 4],
     pub held: u32,
+    /// Made without a name, and never had one.
+    pub unnamed: bool,
     pub target: Vec<u8>,
     pub names: BTreeMap<Vec<u8>, Ino>,
     pub parent: Ino,
@@ -67,6 +69,7 @@ impl Node {
             size: 0,
             times: [now; 4],
             held: 0,
+            unnamed: false,
             target: Vec::new(),
             names: BTreeMap::new(),
             parent,
@@ -158,13 +161,34 @@ impl Oracle {
             return Ok(());
         }
         let now = self.now;
-        assert!(ino > ROOT, "inode {ino} was given out");
-        let old = self.nodes.insert(ino, Node::new(new, dir, now));
-        assert!(old.is_none(), "inode {ino} was given out but is in use");
+        self.add(dir, new, ino);
         let parent = self.edit(dir);
         parent.names.insert(name.to_vec(), ino);
         parent.nlink += u32::from(new.kind == FileKind::Directory);
         parent.modified(now);
+        Ok(())
+    }
+
+    /// Makes an inode; a set-group-ID directory hands on its group, and the bit to directories.
+    fn add(&mut self, dir: Ino, new: &NewInode, ino: Ino) {
+        assert!(ino > ROOT, "inode {ino} was given out");
+        let mut node = Node::new(new, dir, self.now);
+        let parent = &self.nodes[&dir];
+        if parent.permissions & 0o2000 != 0 {
+            node.gid = parent.gid;
+            node.permissions |= if node.kind == FileKind::Directory { 0o2000 } else { 0 };
+        }
+        let old = self.nodes.insert(ino, node);
+        assert!(old.is_none(), "inode {ino} was given out but is in use");
+    }
+
+    pub fn create_unnamed(&mut self, dir: Ino, new: &NewInode, ino: Ino) -> Result<()> {
+        self.any_directory(dir)?;
+        if !self.dry {
+            self.add(dir, new, ino);
+            let node = self.edit(ino);
+            (node.nlink, node.held, node.unnamed) = (0, 1, true);
+        }
         Ok(())
     }
 
@@ -198,11 +222,15 @@ impl Oracle {
         if node.kind == FileKind::Directory {
             return Err(EPERM);
         }
+        if node.nlink == 0 && !node.unnamed {
+            return Err(ENOENT);
+        }
         if self.dry {
             return Ok(());
         }
         let now = self.now;
         let node = self.edit(ino);
+        node.unnamed = false;
         node.nlink += 1;
         node.times[2] = now;
         let parent = self.edit(dir);
@@ -276,10 +304,17 @@ impl Oracle {
         dir == ancestor
     }
 
-    pub fn rename(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8]), flags: RenameFlags) -> Result<()> {
+    /// `whiteout`: the inode that the file system chose for one.
+    pub fn rename(
+        &mut self,
+        from: (Ino, &[u8]),
+        to: (Ino, &[u8]),
+        flags: RenameFlags,
+        whiteout: Ino,
+    ) -> Result<()> {
         let exchange = flags.contains(RenameFlags::EXCHANGE);
         let noreplace = flags.contains(RenameFlags::NOREPLACE);
-        if exchange && noreplace {
+        if exchange && (noreplace || flags.contains(RenameFlags::WHITEOUT)) {
             return Err(EINVAL);
         }
         if dots(from.1) {
@@ -335,6 +370,12 @@ impl Oracle {
                 self.drop_link(replaced);
             }
             None => {}
+        }
+        if flags.contains(RenameFlags::WHITEOUT) {
+            let kind = FileKind::Character;
+            let new = NewInode { kind, permissions: 0, uid: 0, gid: 0, rdev: 0 };
+            self.add(from.0, &new, whiteout);
+            self.edit(from.0).names.insert(from.1.to_vec(), whiteout);
         }
         Ok(())
     }
@@ -394,7 +435,9 @@ impl Oracle {
     }
 
     pub fn setattr(&mut self, ino: Ino, set: &SetAttr) -> Result<()> {
-        self.node(ino)?;
+        if self.node(ino)?.kind == FileKind::Symlink && set.mode.is_some() {
+            return Err(EOPNOTSUPP);
+        }
         if let Some(size) = set.size_bytes {
             self.regular(ino)?;
             if size > FILE_SIZE_MAX {
@@ -417,8 +460,13 @@ impl Oracle {
         node.permissions = set.mode.map_or(node.permissions, |mode| mode & 0o7777);
         node.uid = set.uid.unwrap_or(node.uid);
         node.gid = set.gid.unwrap_or(node.gid);
-        node.times[0] = set.atime_ns.unwrap_or(node.times[0]);
-        node.times[1] = set.mtime_ns.unwrap_or(node.times[1]);
+        for (which, change) in [(0, set.atime), (1, set.mtime)] {
+            match change {
+                Some(TimeChange::At(time)) => node.times[which] = time,
+                Some(TimeChange::Now) => node.times[which] = now,
+                None => {}
+            }
+        }
         node.times[2] = now;
         Ok(())
     }

@@ -111,6 +111,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         4 => (p(), name()).prop_map(|(dir, name)| Lookup { dir, name }),
         2 => (p(), p()).prop_map(|(dir, stop_after)| List { dir, stop_after }),
         1 => p().prop_map(|ino| Readlink { ino }),
+        2 => p().prop_map(|dir| CreateUnnamed { dir }),
         4 => p().prop_map(|ino| Hold { ino }),
         4 => p().prop_map(|ino| Forget { ino }),
         2 => fill(120),

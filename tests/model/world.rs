@@ -7,7 +7,7 @@ use super::volumes::{self, HeapVolume, ROOT};
 use sabfs::core::check::check;
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;
-use sabfs::vfs::{Attr, Ino, NewInode, RenameFlags, SetAttr};
+use sabfs::vfs::{Attr, Ino, NewInode, RenameFlags, SetAttr, TimeChange};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks that an operation may need beside its data: growth of the inode table and of a directory
@@ -109,6 +109,7 @@ impl World {
             Operation::Symlink { dir, name, len } => {
                 self.symlink(self.directory(*dir), &name.bytes(), &vec![b't'; usize::from(*len)]);
             }
+            Operation::CreateUnnamed { dir } => self.create_unnamed(self.directory(*dir)),
             Operation::Link { ino, dir, name } => {
                 self.link(self.any(*ino), self.directory(*dir), &name.bytes());
             }
@@ -245,6 +246,13 @@ impl World {
         self.created("create", answer, |oracle, ino| oracle.create(dir, name, new, ino));
     }
 
+    fn create_unnamed(&mut self, dir: Ino) {
+        let answer = self.volume.create_unnamed(dir, &volumes::file());
+        self.created("create_unnamed", answer, |oracle, ino| {
+            oracle.create_unnamed(dir, &volumes::file(), ino)
+        });
+    }
+
     fn symlink(&mut self, dir: Ino, name: &[u8], target: &[u8]) {
         let answer = self.volume.symlink(dir, name, target, 3, 4);
         self.created("symlink", answer, |oracle, ino| oracle.symlink(dir, name, target, ino));
@@ -274,7 +282,13 @@ impl World {
         let free = self.free();
         let answer = self.volume.rename(from.0, from.1, to.0, to.1, flags);
         let refused = self.no_space(&answer, free, 0);
-        let expected = self.oracle.rename(from, to, flags);
+        let whiteout = self.volume.lookup(from.0, from.1);
+        if let (Ok(_), Ok(new), true) = (&answer, &whiteout, flags.contains(RenameFlags::WHITEOUT)) {
+            // Two names of one inode are left alone.
+            let fresh = self.identities.insert((new.ino, new.generation));
+            assert!(fresh || !(new.kind == FileKind::Character && new.rdev == 0));
+        }
+        let expected = self.oracle.rename(from, to, flags, whiteout.map_or(0, |attr| attr.ino));
         self.judge(&format!("rename {from:?} to {to:?} {flags:?}"), refused, answer, expected);
     }
 
@@ -411,7 +425,7 @@ fn some_attributes(which: u8, value: u32) -> SetAttr {
         uid: (which & 2 != 0).then_some(value),
         gid: (which & 4 != 0).then_some(value),
         size_bytes: (which & 24 == 24).then_some(u64::from(value)),
-        atime_ns: (which & 32 != 0).then_some(time),
-        mtime_ns: (which & 64 != 0).then_some(-time),
+        atime: (which & 32 != 0).then_some(TimeChange::At(time)),
+        mtime: (which & 64 != 0).then_some(TimeChange::At(-time)),
     }
 }
