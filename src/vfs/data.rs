@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability};
 use std::sync::atomic::{Ordering, fence};
 
-const BLOCK: u64 = BLOCK_SIZE as u64;
+pub(super) const BLOCK: u64 = BLOCK_SIZE as u64;
 /// Bytes read or written in one go: bounds how long the gate is held and what a disturbed reader
 /// does again.
 const CHUNK_MAX: usize = 1 << 20;
@@ -26,7 +26,7 @@ const SIZE_AT: usize = 16;
 const TIMES_AT: usize = 40;
 const CHANGE_AT: usize = 72;
 
-fn regular(inode: &Inode) -> core::Result<()> {
+pub(super) fn regular(inode: &Inode) -> core::Result<()> {
     match inode.kind {
         FileKind::Regular => Ok(()),
         FileKind::Directory => Err(Errno::EISDIR.into()),
@@ -248,7 +248,7 @@ fn piece_of<S: Store>(core: &Core<S>, file_block: u32, mapping: &Mapping, size: 
 }
 
 /// Marks data blocks as changed since the last commit.
-fn mark_data<S: Store>(core: &Core<S>, block: u32, count: u32) {
+pub(super) fn mark_data<S: Store>(core: &Core<S>, block: u32, count: u32) {
     if core.image.durability() != Durability::Memory {
         for block in block..block + count {
             core.image.mark_dirty(block, false);
@@ -347,7 +347,7 @@ fn copy_in<S: Store>(txn: &Txn<'_, S>, inode: &Inode, offset: u64, bytes: &[u8])
 }
 
 /// The block behind the one that holds the file's data before `first`; 0 when there is none.
-fn goal_before<S: Store>(txn: &Txn<'_, S>, inode: &Inode, first: u32) -> core::Result<u32> {
+pub(super) fn goal_before<S: Store>(txn: &Txn<'_, S>, inode: &Inode, first: u32) -> core::Result<u32> {
     let Some(before) = first.checked_sub(1) else { return Ok(0) };
     Ok(match extent::map(txn, inode, before)? {
         Mapping::Run { block, .. } => block + 1,
@@ -355,7 +355,7 @@ fn goal_before<S: Store>(txn: &Txn<'_, S>, inode: &Inode, first: u32) -> core::R
     })
 }
 
-fn fill_hole<S: Store>(
+pub(super) fn fill_hole<S: Store>(
     txn: &mut Txn<'_, S>,
     inode: &mut Inode,
     first: u32,
@@ -399,10 +399,12 @@ pub(super) fn resize<S: Store>(
     if size > FILE_SIZE_MAX {
         return Err(Errno::EFBIG.into());
     }
-    if size < inode.raw.size.get() {
+    // As on Linux, a size that stays as it is still gives back what was reserved behind the end.
+    if size <= inode.raw.size.get() {
         let within = size % BLOCK;
         // Bytes behind the end are always zero, so that growing need not look at them.
         if within != 0
+            && size < inode.raw.size.get()
             && let Mapping::Run { block, .. } = extent::map(txn, inode, file_block(size)?)?
         {
             let core = txn.core();

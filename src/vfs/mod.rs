@@ -6,6 +6,8 @@
 //! Locking: mutations run one at a time under the image's gate. Readers take no lock: they read the
 //! sequence word of the inode's stripe, read, and look at the word again.
 
+mod allocate;
+mod atime;
 mod attr;
 mod data;
 mod hold;
@@ -13,10 +15,13 @@ mod links;
 mod names;
 mod recall;
 mod rename;
+mod seek;
 mod sync;
 mod types;
 mod volume;
 
+pub use allocate::AllocateMode;
+pub use atime::Atime;
 pub use rename::RenameFlags;
 pub use sync::Committer;
 pub use types::{Attr, Entry, Ino, NewInode, SetAttr, StatFs};

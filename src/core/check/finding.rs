@@ -45,7 +45,7 @@ pub enum Finding {
     BitmapTail { group: u32 },
     /// The inode's count of its blocks is wrong.
     BlockCount { inode: u32, says: u64, found: u64 },
-    /// A file has blocks behind its end.
+    /// A file has a block behind its end that holds more than zeros.
     BehindEnd { inode: u32, file_block: u32 },
     /// The bytes between a file's end and the end of its last block are not zero.
     DirtyTail { inode: u32, block: u32 },
@@ -148,7 +148,7 @@ impl fmt::Display for Finding {
                 write!(f, "inode {inode} counts {says} blocks but has {found}")
             }
             Self::BehindEnd { inode, file_block } => {
-                write!(f, "inode {inode} has file block {file_block}, which is behind its end")
+                write!(f, "inode {inode} has bytes behind its end in file block {file_block}")
             }
             Self::DirtyTail { inode, block } => {
                 write!(f, "inode {inode} has bytes behind its end in block {block}")
