@@ -242,3 +242,117 @@ fn access_times() {
     assert_ne!(atime(&v), volumes::now());
     v.accessed(77);
 }
+
+#[test]
+fn small_files_lie_in_their_inodes() {
+    let v = volume(1_000);
+    let f = create(&v);
+    let free = v.statfs().unwrap().free_blocks;
+    let pattern: Vec<u8> = (1..=104).collect();
+    assert_eq!(v.write(f, 20, &pattern[20..60]), Ok(40));
+    assert_eq!(v.append(f, &pattern[60..]), Ok((60, 44)));
+    assert_eq!(v.write(f, 0, &pattern[..20]), Ok(20));
+    assert_eq!(bytes(&v, f), pattern);
+    // Twice: the second time from memory.
+    assert_eq!(bytes(&v, f), pattern);
+    let mut part = [0; 10];
+    assert_eq!((v.read(f, 100, &mut part), &part[..4]), (Ok(4), &pattern[100..]));
+    assert_eq!((v.read(f, 104, &mut part), v.read(f, u64::MAX - 20, &mut part)), (Ok(0), Ok(0)));
+    assert_eq!((v.seek_data(f, 5), v.seek_hole(f, 5)), (Ok(5), Ok(104)));
+    assert_eq!(v.seek_data(f, 104), Err(Errno::ENXIO));
+    let attr = v.getattr(f).unwrap();
+    assert_eq!((attr.size_bytes, attr.blocks, v.statfs().unwrap().free_blocks), (104, 0, free));
+    sound(&v);
+    assert_eq!(bytes(&volumes::remount(&v), f), pattern);
+
+    resize(&v, f, 50);
+    resize(&v, f, 104);
+    let mut expected = pattern.clone();
+    expected[50..].fill(0);
+    assert_eq!(bytes(&v, f), expected);
+    v.write(f, 0, &pattern).unwrap();
+    v.allocate(f, PUNCH_HOLE, 90, 1 << 30).unwrap();
+    v.allocate(f, ZERO_RANGE, 10, 5).unwrap();
+    resize(&v, f, 95);
+    v.allocate(f, ZERO_RANGE, 94, 10).unwrap();
+    let mut expected = pattern;
+    expected[90..].fill(0);
+    expected[10..15].fill(0);
+    assert_eq!(bytes(&v, f), expected);
+    v.allocate(f, KEEP_SIZE, 0, 104).unwrap();
+    assert_eq!(v.getattr(f).unwrap().blocks, 0);
+    sound(&v);
+}
+
+/// Each way in which a file outgrows its inode, at each distance.
+#[test]
+fn files_outgrow_their_inodes() {
+    let small: Vec<u8> = (1..=100).collect();
+    let far = [9; 300];
+    for offset in [0, 50, 100, 104, 4_000, 4_096, 50_000] {
+        let v = volume(1_000);
+        let f = create(&v);
+        v.write(f, 0, &small).unwrap();
+        assert_eq!(v.write(f, offset, &far), Ok(300));
+        let mut expected = small.clone();
+        expected.resize(expected.len().max(offset as usize + 300), 0);
+        expected[offset as usize..offset as usize + 300].copy_from_slice(&far);
+        assert!(bytes(&v, f) == expected, "{offset}");
+        sound(&v);
+    }
+    for size in [105, 4_096, 100_000] {
+        let v = volume(1_000);
+        let f = create(&v);
+        v.write(f, 0, &small).unwrap();
+        assert_eq!(resize(&v, f, size).blocks, 1);
+        let found = bytes(&v, f);
+        assert!(found[..100] == small && found[100..].iter().all(|&byte| byte == 0));
+        assert_eq!(v.seek_data(f, 4_096), Err(Errno::ENXIO));
+        sound(&v);
+        // It stays outside, but for one that is cut to nothing.
+        assert_eq!(resize(&v, f, 10).blocks, 1);
+        assert_eq!(resize(&v, f, 0).blocks, 0);
+        v.write(f, 0, &small).unwrap();
+        assert_eq!((v.getattr(f).unwrap().blocks, bytes(&v, f)), (0, small.clone()));
+        sound(&v);
+    }
+    let modes = [AllocateMode::empty(), KEEP_SIZE, ZERO_RANGE, ZERO_RANGE | KEEP_SIZE];
+    for (mode, offset) in modes.iter().flat_map(|&mode| [(mode, 0), (mode, 50), (mode, 8_192)]) {
+        let v = volume(1_000);
+        let f = create(&v);
+        v.write(f, 0, &small).unwrap();
+        v.allocate(f, mode, offset, 10_000).unwrap();
+        let mut expected = small.clone();
+        if !mode.contains(KEEP_SIZE) {
+            expected.resize(offset as usize + 10_000, 0);
+        }
+        if mode.contains(ZERO_RANGE) && offset < 100 {
+            expected[offset as usize..].fill(0);
+        }
+        assert!(bytes(&v, f) == expected, "{mode:?} {offset}");
+        assert_eq!(v.getattr(f).unwrap().blocks, if offset == 8_192 { 4 } else { 3 });
+        sound(&v);
+    }
+}
+
+#[test]
+fn a_full_volume_leaves_small_files_as_they_are() {
+    let v = volume(100);
+    let f = create(&v);
+    v.write(f, 0, b"small").unwrap();
+    let other = v.create(ROOT, b"other", &file()).unwrap().ino;
+    while v.append(other, &[1; 4096]).is_ok() {}
+    assert_eq!(v.statfs().unwrap().free_blocks, 0);
+    let before = v.getattr(f).unwrap();
+    tick();
+    assert_eq!(v.write(f, 100, b"beyond"), Err(Errno::ENOSPC));
+    assert_eq!(v.write(f, 10_000, b"beyond"), Err(Errno::ENOSPC));
+    assert_eq!(v.append(f, &[1; 200]), Err(Errno::ENOSPC));
+    assert_eq!(v.allocate(f, KEEP_SIZE, 0, 200), Err(Errno::ENOSPC));
+    let set = SetAttr { size_bytes: Some(200), ..Default::default() };
+    assert_eq!(v.setattr(f, &set), Err(Errno::ENOSPC));
+    assert_eq!((v.getattr(f).unwrap(), bytes(&v, f)), (before, b"small".to_vec()));
+    v.allocate(f, AllocateMode::empty(), 50, 50).unwrap();
+    v.write(f, 90, b"within").unwrap();
+    sound(&v);
+}

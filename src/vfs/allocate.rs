@@ -8,6 +8,7 @@
 use super::Volume;
 use super::attr::modified;
 use super::data::{BLOCK, fill_hole, goal_before, mark_data};
+use super::inline;
 use super::types::Ino;
 use crate::core::extent::{self, Mapping};
 use crate::core::{self, Blocks, Core, Txn};
@@ -92,7 +93,7 @@ impl<S: Store> Volume<S> {
     ///
     /// `EINVAL` when `len` is 0, `EFBIG` when the range reaches behind the largest file, `EOPNOTSUPP` for
     /// modes that do not go together, `EISDIR`, `ESPIPE` or `ENODEV` for what is not a regular file.
-    /// After `ENOSPC` the file has the bytes, the size and the blocks that it had.
+    /// After `ENOSPC` the file has the bytes and the size that it had, and no block more.
     pub fn allocate(&self, ino: Ino, mode: AllocateMode, offset: u64, len: u64) -> Result<(), Errno> {
         if len == 0 {
             return Err(Errno::EINVAL);
@@ -103,8 +104,10 @@ impl<S: Store> Volume<S> {
         let keep_size = mode.contains(AllocateMode::KEEP_SIZE);
         match action {
             Action::Punch => self.punch(ino, offset, end),
-            Action::Zero => self.reserve_range(ino, offset, end, keep_size, true),
-            Action::Reserve => self.reserve_range(ino, offset, end, keep_size, false),
+            Action::Zero | Action::Reserve => {
+                let (zero, now_ns) = (action == Action::Zero, self.now());
+                self.reserve_range(ino, &Wish { offset, end, keep_size, zero, now_ns })
+            }
         }
     }
 
@@ -120,49 +123,20 @@ impl<S: Store> Volume<S> {
         })
     }
 
-    /// Gives each hole of a range blocks of zeros; with `zero` clears the rest of the range, too.
-    fn reserve_range(
-        &self,
-        ino: Ino,
-        offset: u64,
-        end: u64,
-        keep_size: bool,
-        zero: bool,
-    ) -> Result<(), Errno> {
-        let range = Range::touched(offset, end)?;
+    /// Gives each hole of a range blocks of zeros, and clears the rest of it if that is wanted.
+    fn reserve_range(&self, ino: Ino, want: &Wish) -> Result<(), Errno> {
+        let range = Range::touched(want.offset, want.end)?;
         // What can never succeed must not make the volume grow as far as it can.
-        let needed = self.stable(ino, |core| holes(&core.image, &core.read_inode(ino)?, range))?;
+        let needed = self.stable(ino, |core| {
+            let inode = core.read_inode(ino)?;
+            if inline::stays(&inode, want.end) { Ok(0) } else { holes(&core.image, &inode, range) }
+        })?;
         if u64::from(needed) > self.statfs()?.free_blocks {
             return Err(Errno::ENOSPC);
         }
-        let now = self.now();
-        let mut done = Done { at: range.from, written: Vec::new(), reserved: Vec::new(), change: 0 };
+        let mut done = Done::at(range.from);
         while done.at < range.to {
-            let step = self.mutate(|txn| {
-                let mut inode = txn.inode(ino)?;
-                allocatable(&inode)?;
-                let rest = Range { from: done.at, to: range.to };
-                if holes(txn, &inode, rest)? > txn.image().store().load(rt::FREE_BLOCKS) {
-                    return Err(Errno::ENOSPC.into());
-                }
-                txn.touch(ino);
-                let step = fill(txn, &mut inode, rest)?;
-                if step.at >= range.to {
-                    if zero {
-                        for &(from, to) in done.written.iter().chain(&step.written) {
-                            let to = (u64::from(to) * BLOCK).min(end);
-                            clear(txn, &inode, (u64::from(from) * BLOCK).max(offset), to)?;
-                        }
-                    }
-                    if !keep_size {
-                        inode.raw.size = inode.raw.size.get().max(end).into();
-                    }
-                    modified(&mut inode, now);
-                }
-                txn.put_inode(&inode)?;
-                Ok(Done { change: inode.raw.change.get(), ..step })
-            });
-            match step {
+            match self.mutate(|txn| reserve_some(txn, ino, want, range, &done)) {
                 Ok(step) => {
                     done.at = step.at;
                     done.change = step.change;
@@ -200,6 +174,26 @@ impl<S: Store> Volume<S> {
     }
 }
 
+/// What a range is to become.
+struct Wish {
+    offset: u64,
+    end: u64,
+    keep_size: bool,
+    /// Also what has blocks already becomes zeros.
+    zero: bool,
+    now_ns: i64,
+}
+
+impl Wish {
+    /// Notes in the inode that the range is as it was wanted.
+    fn finish(&self, inode: &mut Inode) {
+        if !self.keep_size {
+            inode.raw.size = inode.raw.size.get().max(self.end).into();
+        }
+        modified(inode, self.now_ns);
+    }
+}
+
 /// How far reserving a range has come, in file blocks.
 struct Done {
     /// First block not looked at yet.
@@ -210,6 +204,62 @@ struct Done {
     reserved: Vec<(u32, u32)>,
     /// The inode's change count.
     change: u64,
+}
+
+impl Done {
+    fn at(block: u32) -> Self {
+        Self { at: block, written: Vec::new(), reserved: Vec::new(), change: 0 }
+    }
+}
+
+/// Does as much of a range as one transaction may. Only the last one changes bytes and size.
+fn reserve_some<S: Store>(
+    txn: &mut Txn<'_, S>,
+    ino: Ino,
+    want: &Wish,
+    range: Range,
+    before: &Done,
+) -> core::Result<Done> {
+    let mut inode = txn.inode(ino)?;
+    allocatable(&inode)?;
+    txn.touch(ino);
+    if inline::stays(&inode, want.end) {
+        // Its place is reserved already.
+        if want.zero {
+            inline::clear(&mut inode, want.offset, want.end);
+        }
+        want.finish(&mut inode);
+        txn.put_inode(&inode)?;
+        return Ok(Done::at(range.to));
+    }
+    let rest = Range { from: before.at, to: range.to };
+    if holes(txn, &inode, rest)? > txn.image().store().load(rt::FREE_BLOCKS) {
+        return Err(Errno::ENOSPC.into());
+    }
+    let mut step = Done::at(rest.from);
+    let old = inline::leave(&mut inode);
+    if rest.from > 0 {
+        inline::settle(txn, &mut inode, &old)?;
+    }
+    fill(txn, &mut inode, rest, &mut step)?;
+    if rest.from == 0 && !old.is_empty() {
+        inline::settle(txn, &mut inode, &old)?;
+        // Whatever comes, this block has bytes of the file now.
+        step.written.push((0, 1));
+        step.reserved[0].0 = 1;
+    }
+    if step.at >= range.to {
+        if want.zero {
+            for &(from, to) in before.written.iter().chain(&step.written) {
+                let to = (u64::from(to) * BLOCK).min(want.end);
+                clear(txn, &inode, (u64::from(from) * BLOCK).max(want.offset), to)?;
+            }
+        }
+        want.finish(&mut inode);
+    }
+    step.change = inode.raw.change.get();
+    txn.put_inode(&inode)?;
+    Ok(step)
 }
 
 /// Number of blocks of a range that are holes.
@@ -230,8 +280,12 @@ fn holes<B: Blocks>(blocks: &B, inode: &Inode, range: Range) -> core::Result<u32
 }
 
 /// Gives the holes of a range blocks of zeros, as many as one transaction may.
-fn fill<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, range: Range) -> core::Result<Done> {
-    let mut done = Done { at: range.from, written: Vec::new(), reserved: Vec::new(), change: 0 };
+fn fill<S: Store>(
+    txn: &mut Txn<'_, S>,
+    inode: &mut Inode,
+    range: Range,
+    done: &mut Done,
+) -> core::Result<()> {
     let (mut goal, mut blocks) = (0, 0);
     while done.at < range.to && done.reserved.len() < RUNS_MAX as usize && blocks < BLOCKS_MAX {
         let at = done.at;
@@ -258,7 +312,7 @@ fn fill<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, range: Range) -> core
             }
         }
     }
-    Ok(done)
+    Ok(())
 }
 
 /// Gives the blocks back that lie wholly within `offset..end` and clears the rest of it. The caller
@@ -269,6 +323,10 @@ pub(super) fn punch<S: Store>(
     offset: u64,
     end: u64,
 ) -> core::Result<()> {
+    if inode.is_inline() {
+        inline::clear(inode, offset, end);
+        return Ok(());
+    }
     let (first, last) = (offset.div_ceil(BLOCK), end / BLOCK);
     if first > last {
         return clear(txn, inode, offset, end);

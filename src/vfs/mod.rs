@@ -11,6 +11,7 @@ mod atime;
 mod attr;
 mod data;
 mod hold;
+mod inline;
 mod links;
 mod names;
 mod recall;

@@ -248,6 +248,7 @@ impl<S: Store> Volume<S> {
                 *time = now.into();
             }
             let mut inode = Inode { number, kind: new.kind, raw };
+            inode.set_inline(new.kind == FileKind::Regular);
             fill(txn, &mut inode)?;
             txn.put_inode(&inode)?;
             txn.dir_insert(&mut parent, name, DirEntry { inode: number, kind: new.kind })?;

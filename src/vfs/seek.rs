@@ -42,6 +42,9 @@ fn seek<S: Store>(core: &Core<S>, ino: Ino, offset: u64, what: Seek) -> core::Re
     if offset >= size {
         return Err(Errno::ENXIO.into());
     }
+    if inode.is_inline() {
+        return Ok(if what == Seek::Data { offset } else { size });
+    }
     let mut at = offset;
     while at < size {
         let block = u32::try_from(at / BLOCK).map_err(|_| Errno::EFBIG)?;

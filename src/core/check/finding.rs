@@ -49,6 +49,8 @@ pub enum Finding {
     BehindEnd { inode: u32, file_block: u32 },
     /// The bytes between a file's end and the end of its last block are not zero.
     DirtyTail { inode: u32, block: u32 },
+    /// The bytes between the end of a file that lies in its inode and the end of their place are not zero.
+    DirtyInline { inode: u32 },
 
     /// A slot of the inode table that is not in use holds an inode.
     FreeSlot { inode: u32 },
@@ -101,6 +103,7 @@ impl Finding {
             Self::SuperblockCopy { .. }
             | Self::BlocksLeaked { .. }
             | Self::DirtyTail { .. }
+            | Self::DirtyInline { .. }
             | Self::FreeSlot { .. }
             | Self::Counter { .. } => Severity::Warning,
             _ => Severity::Error,
@@ -152,6 +155,9 @@ impl fmt::Display for Finding {
             }
             Self::DirtyTail { inode, block } => {
                 write!(f, "inode {inode} has bytes behind its end in block {block}")
+            }
+            Self::DirtyInline { inode } => {
+                write!(f, "inode {inode} holds its file's bytes and others behind the file's end")
             }
             Self::FreeSlot { inode } => write!(f, "inode {inode} is free but its slot is not empty"),
             Self::Unnamed { inode } => write!(f, "inode {inode} is in use but has no name"),

@@ -17,6 +17,7 @@ impl<S: Store> Checker<'_, S> {
     pub(super) fn inode(&mut self, inode: &Inode) {
         let before = self.report.blocks;
         let whole = match inode.kind {
+            FileKind::Regular if inode.is_inline() => self.inline_data(inode),
             FileKind::Regular => self.extents(inode),
             FileKind::Directory => self.directory(inode),
             FileKind::Symlink => self.target(inode),
@@ -105,6 +106,14 @@ impl<S: Store> Checker<'_, S> {
                 self.report.add(Finding::DirtyTail { inode: inode.number, block });
             }
         }
+    }
+
+    /// The rest of an inode that holds a file's bytes is zero, for the same reason.
+    fn inline_data(&mut self, inode: &Inode) -> bool {
+        if inode.raw.root[inode.inline_data().len()..].iter().any(|&byte| byte != 0) {
+            self.report.add(Finding::DirtyInline { inode: inode.number });
+        }
+        true
     }
 
     fn target(&mut self, inode: &Inode) -> bool {
