@@ -49,8 +49,12 @@ fn fill(volume: &Heap, dir: &[u8]) -> u32 {
 }
 
 fn create(volume: &Heap, dir: u32, index: u32) {
+    create_with(volume, dir, index, &[1; 1024]);
+}
+
+fn create_with(volume: &Heap, dir: u32, index: u32, bytes: &[u8]) {
     let file = volume.create(dir, &name('f', index), &new(FileKind::Regular)).expect("new").ino;
-    assert_eq!(volume.write(file, 0, &[1; 1024]), Ok(1024));
+    assert_eq!(volume.write(file, 0, bytes), Ok(bytes.len()));
 }
 
 fn data(c: &mut Criterion) {
@@ -142,6 +146,16 @@ fn changing_names(c: &mut Criterion) {
                 volume.create(ROOT, b"churn", &new(FileKind::Directory)).expect("new").ino
             },
             |dir| (0..NAMES).for_each(|index| create(&volume, dir, index)),
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("create, write 100 B", |b| {
+        b.iter_batched(
+            || {
+                clear();
+                volume.create(ROOT, b"churn", &new(FileKind::Directory)).expect("new").ino
+            },
+            |dir| (0..NAMES).for_each(|index| create_with(&volume, dir, index, &[1; 100])),
             BatchSize::PerIteration,
         );
     });

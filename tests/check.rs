@@ -6,12 +6,12 @@ mod model;
 use model::sample::Sample;
 use model::volumes::{self, ROOT, file, volume};
 use sabfs::core::check::{Finding, Severity, check, check_sealed};
-use sabfs::core::{Core, DirEntry, Image};
+use sabfs::core::{Core, DirEntry, Image, Mapping, map};
 use sabfs::format::dirent::records;
 use sabfs::format::{BLOCK_SIZE, BlockKind, Corrupt, FileKind, Inode, RawInode, Superblock};
 use sabfs::store::Store;
 use sabfs::store::runtime as rt;
-use sabfs::vfs::Ino;
+use sabfs::vfs::{AllocateMode, Ino};
 use zerocopy::FromZeros;
 
 impl Sample {
@@ -135,7 +135,7 @@ fn malformed_blocks() {
 #[test]
 fn malformed_records() {
     let sample = Sample::new();
-    sample.edit_inode(sample.file, |raw| raw.flags = 1.into());
+    sample.edit_inode(sample.file, |raw| raw.flags = 2.into());
     sample.expect(Finding::Structure(Corrupt::InodeField { inode: sample.file, field: "flags" }));
 
     let sample = Sample::new();
@@ -208,6 +208,57 @@ fn behind_the_end() {
     let block = sample.first_block(sample.file) + 2;
     sample.edit_block(block, |bytes| bytes[10_000 - 8192] = 1);
     sample.expect(Finding::DirtyTail { inode: sample.file, block });
+}
+
+#[test]
+fn inline_data() {
+    let small = |sample: &Sample| {
+        let ino = sample.volume.create(ROOT, b"small", &file()).unwrap().ino;
+        sample.volume.write(ino, 0, b"bytes").unwrap();
+        assert!(check(sample.core()).is_clean());
+        ino
+    };
+    let sample = Sample::new();
+    let inode = small(&sample);
+    sample.edit_inode(inode, |raw| raw.root[5] = 1);
+    sample.expect(Finding::DirtyInline { inode });
+
+    let sample = Sample::new();
+    let inode = small(&sample);
+    sample.edit_inode(inode, |raw| raw.root[103] = 1);
+    sample.expect(Finding::DirtyInline { inode });
+
+    let sample = Sample::new();
+    let inode = small(&sample);
+    sample.edit_inode(inode, |raw| raw.size = 105.into());
+    sample.expect(Finding::Structure(Corrupt::InodeField { inode, field: "size" }));
+
+    let sample = Sample::new();
+    let inode = small(&sample);
+    sample.edit_inode(inode, |raw| raw.blocks = 1.into());
+    sample.expect(Finding::BlockCount { inode, says: 1, found: 0 });
+
+    let inline = |raw: &mut RawInode| raw.flags = 1.into();
+    let sample = Sample::new();
+    sample.edit_inode(sample.symlink, inline);
+    let finding = Corrupt::InodeField { inode: sample.symlink, field: "flags" };
+    sample.expect(Finding::Structure(finding));
+
+    let sample = Sample::new();
+    sample.edit_inode(1, inline);
+    sample.expect(Finding::Table(Corrupt::InodeField { inode: 1, field: "flags" }));
+}
+
+/// Blocks behind the end are reserved for the file, but they hold nothing.
+#[test]
+fn reserved_blocks() {
+    let sample = Sample::new();
+    sample.volume.allocate(sample.file, AllocateMode::KEEP_SIZE, 0, 40_960).unwrap();
+    assert!(check(sample.core()).is_clean());
+    let inode = sample.inode(sample.file);
+    let Mapping::Run { block, .. } = map(sample.image(), &inode, 5).unwrap() else { panic!("a hole") };
+    sample.edit_block(block, |bytes| bytes[4095] = 1);
+    sample.expect(Finding::BehindEnd { inode: sample.file, file_block: 5 });
 }
 
 #[test]

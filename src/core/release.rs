@@ -12,6 +12,7 @@ impl<S: Store> Txn<'_, S> {
         let mut inode = self.inode(ino)?;
         self.touch(ino);
         match inode.kind {
+            FileKind::Regular if inode.is_inline() => {}
             FileKind::Regular => extent::remove(self, &mut inode, 0, u32::MAX)?,
             FileKind::Directory => self.dir_clear(&mut inode)?,
             FileKind::Symlink if inode.raw.size.get() > SYMLINK_INLINE_MAX as u64 => {

@@ -10,15 +10,15 @@
 //!  24  blocks u64      blocks of 4,096 bytes that belong to the inode, tree nodes included
 //!  32  atime, mtime, ctime, btime i64     nanoseconds since 1970
 //!  64  generation u32  counts the uses of this inode number
-//!  68  flags u32       none defined, must be 0
+//!  68  flags u32       bit 0: a regular file whose bytes are the root; other bits must be 0
 //!  72  change u64      counts the changes of data and names
-//!  80  root [104]      regular file: extent root; directory: directory root; symlink of up to 104
+//!  80  root [104]      regular file: extent root, or with flag 0 its bytes; directory: directory root; symlink of up to 104
 //!                      bytes: the target; longer: a block as u32, zero u32, the target's first 96
 //!                      bytes, the rest in the block; device: rdev as u64
 //! 184  xattr_block u32, xattr_len u16, zero u16, xattrs [64]
 //! ```
 
-use super::{BLOCK_SIZE, Corrupt, FILE_SIZE_MAX, Geometry, RawExtentRoot};
+use super::{BLOCK_SIZE, Corrupt, FILE_SIZE_MAX, Geometry, INO_INODE_FILE, RawExtentRoot};
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -32,6 +32,13 @@ pub const SYMLINK_MAX: usize = 4095;
 pub const SYMLINK_INLINE_MAX: usize = 104;
 /// How many bytes of a longer target stay in the inode, at byte 8 of the root; the block has the rest.
 pub const SYMLINK_HEAD: usize = 96;
+
+/// Longest regular file whose bytes lie in the inode.
+pub const INLINE_DATA_MAX: usize = 104;
+/// Offset of the root in an inode.
+pub const INODE_ROOT_AT: usize = 80;
+/// Flag of a regular file whose bytes are the root, zeros behind the file's end.
+pub const FLAG_INLINE: u32 = 1;
 
 /// What an inode is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -120,6 +127,8 @@ pub struct RawInode {
 }
 
 const _: () = assert!(size_of::<RawInode>() == INODE_SIZE_BYTES);
+const _: () = assert!(std::mem::offset_of!(RawInode, root) == INODE_ROOT_AT);
+const _: () = assert!(size_of::<RawExtentRoot>() == INLINE_DATA_MAX);
 
 /// Root of a directory, inside its inode.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, Default)]
@@ -163,7 +172,11 @@ impl Inode {
         if raw.mode.get() & !0o177_777 != 0 {
             return bad("mode");
         }
-        if raw.flags.get() != 0 {
+        let inline = self.is_inline();
+        // The table is found through its extents.
+        if raw.flags.get() & !FLAG_INLINE != 0
+            || inline && (kind != FileKind::Regular || number == INO_INODE_FILE)
+        {
             return bad("flags");
         }
         let root_block = match kind {
@@ -172,6 +185,7 @@ impl Inode {
             _ => 0,
         };
         let size_ok = match kind {
+            FileKind::Regular if inline => size <= INLINE_DATA_MAX as u64,
             FileKind::Regular => size <= FILE_SIZE_MAX,
             FileKind::Symlink => size != 0 && size <= SYMLINK_MAX as u64,
             FileKind::Directory => (root_block == 0) == (size == 0),
@@ -189,13 +203,34 @@ impl Inode {
         Ok(())
     }
 
-    /// The extent root of a regular file.
+    /// Whether it is a regular file whose bytes are in the inode.
+    #[inline]
+    pub fn is_inline(&self) -> bool {
+        self.raw.flags.get() & FLAG_INLINE != 0
+    }
+
+    /// Makes a regular file's root the place of its bytes, or of its extents; either has none then.
+    pub fn set_inline(&mut self, inline: bool) {
+        self.raw.root.fill(0);
+        self.raw.flags = (self.raw.flags.get() & !FLAG_INLINE | u32::from(inline)).into();
+    }
+
+    /// The bytes of a file whose bytes are in the inode.
+    pub fn inline_data(&self) -> &[u8] {
+        &self.raw.root[..(self.raw.size.get() as usize).min(INLINE_DATA_MAX)]
+    }
+
+    /// The extent root of a regular file; one whose bytes are in the inode has no extents.
     pub fn extent_root(&self) -> &RawExtentRoot {
+        if self.is_inline() {
+            return &NO_EXTENTS;
+        }
         RawExtentRoot::ref_from_bytes(&self.raw.root).unwrap_or(&NO_EXTENTS)
     }
 
     /// Replaces the extent root.
     pub fn set_extent_root(&mut self, root: &RawExtentRoot) {
+        debug_assert!(!self.is_inline(), "an inline file has no extents");
         self.raw.root.copy_from_slice(root.as_bytes());
     }
 

@@ -19,8 +19,8 @@ pub use dirent::{Dirent, NAME_MAX};
 pub use extent::{EXTENTS_PER_NODE, Extent, INLINE_EXTENTS, RawExtent, RawExtentRoot};
 pub use header::{BlockKind, HEADER_SIZE_BYTES, RawHeader, check_header, init_header, seal, verify};
 pub use inode::{
-    FileKind, INODE_SIZE_BYTES, INODES_PER_BLOCK, Inode, RawDirRoot, RawInode, SYMLINK_HEAD,
-    SYMLINK_INLINE_MAX, SYMLINK_MAX,
+    FileKind, INLINE_DATA_MAX, INODE_ROOT_AT, INODE_SIZE_BYTES, INODES_PER_BLOCK, Inode, RawDirRoot,
+    RawInode, SYMLINK_HEAD, SYMLINK_INLINE_MAX, SYMLINK_MAX,
 };
 pub use node::{DIR_NODE_ENTRIES, RawDirEntry, RawIndexEntry};
 pub use superblock::{

@@ -55,6 +55,7 @@ pub(super) fn new_inode<S: Store>(
             let root = RawDirRoot { parent: U32::new(parent.number), ..Default::default() };
             inode.set_dir_root(&root);
         }
+        FileKind::Regular => inode.set_inline(true),
         FileKind::Character | FileKind::Block => {
             inode.raw.root[..8].copy_from_slice(&new.rdev.to_le_bytes());
         }

@@ -5,8 +5,8 @@
 
 use super::Volume;
 use super::attr::modified;
-use super::recall;
 use super::types::Ino;
+use super::{inline, recall};
 use crate::core::extent::{self, Mapping};
 use crate::core::{self, Core, Error, InodeSlot, Txn, stripe_seq};
 use crate::errno::Errno;
@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability};
 use std::sync::atomic::{Ordering, fence};
 
-const BLOCK: u64 = BLOCK_SIZE as u64;
+pub(super) const BLOCK: u64 = BLOCK_SIZE as u64;
 /// Bytes read or written in one go: bounds how long the gate is held and what a disturbed reader
 /// does again.
 const CHUNK_MAX: usize = 1 << 20;
@@ -26,7 +26,7 @@ const SIZE_AT: usize = 16;
 const TIMES_AT: usize = 40;
 const CHANGE_AT: usize = 72;
 
-fn regular(inode: &Inode) -> core::Result<()> {
+pub(super) fn regular(inode: &Inode) -> core::Result<()> {
     match inode.kind {
         FileKind::Regular => Ok(()),
         FileKind::Directory => Err(Errno::EISDIR.into()),
@@ -127,8 +127,20 @@ impl<S: Store> Volume<S> {
                 let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= FILE_SIZE_MAX);
                 let end = end.ok_or(Errno::EFBIG)?;
                 txn.touch(ino);
-                reserve(txn, &mut inode, offset, bytes.len(), &mut reserved)?;
-                copy_in(txn, &inode, offset, bytes)?;
+                reserved = 0;
+                if inline::stays(&inode, end) {
+                    inline::patch(&mut inode, offset, bytes);
+                } else {
+                    let old = inline::leave(&mut inode);
+                    if offset >= BLOCK {
+                        inline::settle(txn, &mut inode, &old)?;
+                    }
+                    reserve(txn, &mut inode, offset, bytes.len(), &mut reserved)?;
+                    if offset < BLOCK {
+                        inline::settle(txn, &mut inode, &old)?;
+                    }
+                    copy_in(txn, &inode, offset, bytes)?;
+                }
                 inode.raw.size = inode.raw.size.get().max(end).into();
                 modified(&mut inode, now);
                 txn.put_inode(&inode)?;
@@ -180,19 +192,20 @@ impl<S: Store> Volume<S> {
         if bytes.is_empty() {
             return Ok(Some((offset, 0)));
         }
-        let (within, first) = (offset % BLOCK, file_block(offset)?);
-        let blocks = (within + bytes.len() as u64).div_ceil(BLOCK) as u32;
-        let mapping = extent::map(image, &inode, first)?;
-        let block = match mapping {
-            Mapping::Run { block, count, .. } if count >= blocks => block,
-            _ => return Ok(None),
+        let piece = if inode.is_inline() {
+            inline::stays(&inode, end).then(|| inline::piece(core, slot, end.max(size)))
+        } else {
+            let (within, first) = (offset % BLOCK, file_block(offset)?);
+            let blocks = (within + bytes.len() as u64).div_ceil(BLOCK) as u32;
+            let mapping = extent::map(image, &inode, first)?;
+            let fits = matches!(mapping, Mapping::Run { count, .. } if count >= blocks);
+            if fits { piece_of(core, first, &mapping, end.max(size)) } else { None }
         };
+        let Some(Piece { from, to, at }) = piece else { return Ok(None) };
         let patch =
             Patch { slot, size: (end > size).then_some(end), change: inode.raw.change.get(), now_ns };
-        self.overwrite(stripe, image.block_offset(block) + within, bytes, &patch);
-        if let Some(Piece { from, to, at }) = piece_of(core, first, &mapping, end.max(size)) {
-            recall::keep_run(self.id, ino, store.load(stripe), from, to, at);
-        }
+        self.overwrite(stripe, at + (offset - from), bytes, &patch);
+        recall::keep_run(self.id, ino, store.load(stripe), from, to, at);
         Ok(Some((offset, bytes.len())))
     }
 
@@ -203,6 +216,8 @@ impl<S: Store> Volume<S> {
         store.fetch_add(stripe, 1);
         // The plain writes that follow must not be seen before the word is odd.
         fence(Ordering::SeqCst);
+        // First, so that bytes that lie in the inode itself do not make its block one of data.
+        image.mark_dirty(patch.slot.block, true);
         store.write(at, bytes);
         let first = at - image.block_offset(0);
         let blocks = (first % BLOCK + bytes.len() as u64).div_ceil(BLOCK) as u32;
@@ -216,7 +231,6 @@ impl<S: Store> Volume<S> {
         times[8..].copy_from_slice(&now_ns.to_le_bytes());
         image.write(slot.block, slot.at + TIMES_AT, &times);
         image.write(slot.block, slot.at + CHANGE_AT, &change.wrapping_add(1).to_le_bytes());
-        image.mark_dirty(slot.block, true);
         store.fetch_add(rt::CHANGE, 1);
         store.fetch_add(stripe, 1);
     }
@@ -233,10 +247,10 @@ struct Patch {
 }
 
 /// A stretch of a file that lies in one piece: bytes `from..to`, from `at` in the store on.
-struct Piece {
-    from: u64,
-    to: u64,
-    at: u64,
+pub(super) struct Piece {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) at: u64,
 }
 
 /// The whole stretch around `file_block`, as far as the file of `size` bytes goes.
@@ -248,7 +262,7 @@ fn piece_of<S: Store>(core: &Core<S>, file_block: u32, mapping: &Mapping, size: 
 }
 
 /// Marks data blocks as changed since the last commit.
-fn mark_data<S: Store>(core: &Core<S>, block: u32, count: u32) {
+pub(super) fn mark_data<S: Store>(core: &Core<S>, block: u32, count: u32) {
     if core.image.durability() != Durability::Memory {
         for block in block..block + count {
             core.image.mark_dirty(block, false);
@@ -268,6 +282,14 @@ fn read_part<S: Store>(
     regular(&inode)?;
     let left = inode.raw.size.get().saturating_sub(offset);
     let total = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+    if inode.is_inline() {
+        if total > 0 {
+            let from = offset as usize;
+            buffer[..total].copy_from_slice(&inode.inline_data()[from..from + total]);
+            *piece = Some(inline::piece(core, core.locate(ino)?, inode.raw.size.get()));
+        }
+        return Ok(total);
+    }
     let mut done = 0;
     while done < total {
         let at = offset + done as u64;
@@ -347,7 +369,7 @@ fn copy_in<S: Store>(txn: &Txn<'_, S>, inode: &Inode, offset: u64, bytes: &[u8])
 }
 
 /// The block behind the one that holds the file's data before `first`; 0 when there is none.
-fn goal_before<S: Store>(txn: &Txn<'_, S>, inode: &Inode, first: u32) -> core::Result<u32> {
+pub(super) fn goal_before<S: Store>(txn: &Txn<'_, S>, inode: &Inode, first: u32) -> core::Result<u32> {
     let Some(before) = first.checked_sub(1) else { return Ok(0) };
     Ok(match extent::map(txn, inode, before)? {
         Mapping::Run { block, .. } => block + 1,
@@ -355,7 +377,7 @@ fn goal_before<S: Store>(txn: &Txn<'_, S>, inode: &Inode, first: u32) -> core::R
     })
 }
 
-fn fill_hole<S: Store>(
+pub(super) fn fill_hole<S: Store>(
     txn: &mut Txn<'_, S>,
     inode: &mut Inode,
     first: u32,
@@ -399,21 +421,38 @@ pub(super) fn resize<S: Store>(
     if size > FILE_SIZE_MAX {
         return Err(Errno::EFBIG.into());
     }
-    if size < inode.raw.size.get() {
-        let within = size % BLOCK;
-        // Bytes behind the end are always zero, so that growing need not look at them.
-        if within != 0
-            && let Mapping::Run { block, .. } = extent::map(txn, inode, file_block(size)?)?
-        {
-            let core = txn.core();
-            let start = core.image.block_offset(block);
-            core.image.store().zero(start + within, BLOCK - within);
-            mark_data(core, block, 1);
-        }
-        let first = u32::try_from(size.div_ceil(BLOCK)).map_err(|_| Errno::EFBIG)?;
-        extent::remove(txn, inode, first, u32::MAX)?;
+    let old = inode.raw.size.get();
+    if inline::stays(inode, size) {
+        inline::clear(inode, size, old);
+    } else if inode.is_inline() {
+        let bytes = inline::leave(inode);
+        inline::settle(txn, inode, &bytes)?;
+    } else if size <= old {
+        // As on Linux, a size that stays as it is still gives back what was reserved behind the end.
+        cut(txn, inode, size)?;
     }
     inode.raw.size = size.into();
     modified(inode, now_ns);
+    Ok(())
+}
+
+/// Takes everything from a file with extents that lies behind its new end.
+fn cut<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, size: u64) -> core::Result<()> {
+    let within = size % BLOCK;
+    // Bytes behind the end are always zero, so that growing need not look at them.
+    if within != 0
+        && size < inode.raw.size.get()
+        && let Mapping::Run { block, .. } = extent::map(txn, inode, file_block(size)?)?
+    {
+        let core = txn.core();
+        let start = core.image.block_offset(block);
+        core.image.store().zero(start + within, BLOCK - within);
+        mark_data(core, block, 1);
+    }
+    let first = u32::try_from(size.div_ceil(BLOCK)).map_err(|_| Errno::EFBIG)?;
+    extent::remove(txn, inode, first, u32::MAX)?;
+    if size == 0 {
+        inode.set_inline(true);
+    }
     Ok(())
 }

@@ -7,22 +7,28 @@
 //! sequence word of the inode's stripe, read, and look at the word again.
 
 mod access;
+mod allocate;
 mod as_caller;
+mod atime;
 mod attr;
 mod create;
 mod data;
 mod hold;
+mod inline;
 mod links;
 mod names;
 mod recall;
 mod rename;
+mod seek;
 mod sync;
 mod types;
 mod volume;
 mod walk;
 
 pub use access::{Access, Caller, allowed, may_remove, setattr_allowed, xattr_allowed};
+pub use allocate::AllocateMode;
 pub use as_caller::AsCaller;
+pub use atime::Atime;
 pub use rename::RenameFlags;
 pub use sync::Committer;
 pub use types::{Attr, Entry, Ino, NewInode, SetAttr, StatFs, TimeChange};

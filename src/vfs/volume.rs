@@ -1,6 +1,7 @@
 //! A process's view of a mounted volume, and the two ways to work on it: reading without a lock and
 //! mutating under the gate.
 
+use super::atime::Atime;
 use super::hold::Hold;
 use super::recall;
 use super::sync::Committer;
@@ -32,6 +33,7 @@ pub struct Volume<S: Store> {
     /// Inodes that this process holds.
     pub(super) held: Mutex<HashMap<Ino, Hold>>,
     pub(super) committer: Committer,
+    pub(super) atime: Atime,
 }
 
 /// Opens the gate again, also when an operation panics.
@@ -92,6 +94,7 @@ impl<S: Store> Volume<S> {
             id: recall::next_volume(),
             held: Mutex::default(),
             committer: Committer::Keeper,
+            atime: Atime::default(),
         }
     }
 

@@ -45,10 +45,12 @@ pub enum Finding {
     BitmapTail { group: u32 },
     /// The inode's count of its blocks is wrong.
     BlockCount { inode: u32, says: u64, found: u64 },
-    /// A file has blocks behind its end.
+    /// A file has a block behind its end that holds more than zeros.
     BehindEnd { inode: u32, file_block: u32 },
     /// The bytes between a file's end and the end of its last block are not zero.
     DirtyTail { inode: u32, block: u32 },
+    /// The bytes between the end of a file that lies in its inode and the end of their place are not zero.
+    DirtyInline { inode: u32 },
 
     /// A slot of the inode table that is not in use holds an inode.
     FreeSlot { inode: u32 },
@@ -101,6 +103,7 @@ impl Finding {
             Self::SuperblockCopy { .. }
             | Self::BlocksLeaked { .. }
             | Self::DirtyTail { .. }
+            | Self::DirtyInline { .. }
             | Self::FreeSlot { .. }
             | Self::Counter { .. } => Severity::Warning,
             _ => Severity::Error,
@@ -148,10 +151,13 @@ impl fmt::Display for Finding {
                 write!(f, "inode {inode} counts {says} blocks but has {found}")
             }
             Self::BehindEnd { inode, file_block } => {
-                write!(f, "inode {inode} has file block {file_block}, which is behind its end")
+                write!(f, "inode {inode} has bytes behind its end in file block {file_block}")
             }
             Self::DirtyTail { inode, block } => {
                 write!(f, "inode {inode} has bytes behind its end in block {block}")
+            }
+            Self::DirtyInline { inode } => {
+                write!(f, "inode {inode} holds its file's bytes and others behind the file's end")
             }
             Self::FreeSlot { inode } => write!(f, "inode {inode} is free but its slot is not empty"),
             Self::Unnamed { inode } => write!(f, "inode {inode} is in use but has no name"),

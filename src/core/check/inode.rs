@@ -5,8 +5,8 @@ use crate::core::extent::{self, Mapping, Visit};
 use crate::core::{Blocks, Error};
 use crate::errno::Errno;
 use crate::format::{
-    BLOCK_SIZE, BlockKind, Extent, FileKind, HEADER_SIZE_BYTES, Inode, SYMLINK_HEAD, SYMLINK_INLINE_MAX,
-    check_header,
+    BLOCK_SIZE, BlockKind, Extent, FileKind, HEADER_SIZE_BYTES, INO_INODE_FILE, Inode, SYMLINK_HEAD,
+    SYMLINK_INLINE_MAX, check_header,
 };
 use crate::store::Store;
 
@@ -17,6 +17,7 @@ impl<S: Store> Checker<'_, S> {
     pub(super) fn inode(&mut self, inode: &Inode) {
         let before = self.report.blocks;
         let whole = match inode.kind {
+            FileKind::Regular if inode.is_inline() => self.inline_data(inode),
             FileKind::Regular => self.extents(inode),
             FileKind::Directory => self.directory(inode),
             FileKind::Symlink => self.target(inode),
@@ -66,19 +67,28 @@ impl<S: Store> Checker<'_, S> {
     }
 
     fn extent(&mut self, inode: &Inode, extent: Extent) -> Result<(), Error> {
-        let end = inode.raw.size.get().div_ceil(BLOCK_SIZE as u64);
-        if u64::from(extent.end()) > end {
-            let file_block = u64::from(extent.file_block).max(end);
-            let file_block = u32::try_from(file_block).unwrap_or(u32::MAX);
-            self.report.add(Finding::BehindEnd { inode: inode.number, file_block });
-        }
         for block in extent.block..extent.block + u32::from(extent.count) {
             // One report for a run is enough, and going on could take for ever.
             if !self.claim(block, inode.number) {
                 return Err(REPORTED);
             }
         }
+        self.behind_end(inode, extent);
         Ok(())
+    }
+
+    /// Blocks behind the end are reserved and hold zeros; the table reserves none.
+    fn behind_end(&mut self, inode: &Inode, extent: Extent) {
+        let end = inode.raw.size.get().div_ceil(BLOCK_SIZE as u64);
+        let first = u32::try_from(end).unwrap_or(u32::MAX).max(extent.file_block);
+        let mut bytes = [0; BLOCK_SIZE];
+        let found = (first..extent.end()).find(|file_block| {
+            self.core.image.read_block(extent.block + (file_block - extent.file_block), &mut bytes);
+            inode.number == INO_INODE_FILE || bytes.iter().any(|&byte| byte != 0)
+        });
+        if let Some(file_block) = found {
+            self.report.add(Finding::BehindEnd { inode: inode.number, file_block });
+        }
     }
 
     /// The rest of the last block is zero, so that a file that grows shows zeros there.
@@ -96,6 +106,14 @@ impl<S: Store> Checker<'_, S> {
                 self.report.add(Finding::DirtyTail { inode: inode.number, block });
             }
         }
+    }
+
+    /// The rest of an inode that holds a file's bytes is zero, for the same reason.
+    fn inline_data(&mut self, inode: &Inode) -> bool {
+        if inode.raw.root[inode.inline_data().len()..].iter().any(|&byte| byte != 0) {
+            self.report.add(Finding::DirtyInline { inode: inode.number });
+        }
+        true
     }
 
     fn target(&mut self, inode: &Inode) -> bool {

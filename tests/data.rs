@@ -1,0 +1,358 @@
+//! What a program does with one file's bytes: holes, reserving, moving, copying, inline data.
+
+#[path = "model/volumes.rs"]
+#[allow(dead_code, reason = "shared with the model")]
+mod volumes;
+
+use sabfs::core::check::check;
+use sabfs::errno::Errno;
+use sabfs::format::{FILE_SIZE_MAX, FileKind};
+use sabfs::vfs::{AllocateMode, Atime, Attr, SetAttr, TimeChange};
+use volumes::{HeapVolume, ROOT, file, new, tick, volume};
+
+const KEEP_SIZE: AllocateMode = AllocateMode::KEEP_SIZE;
+const PUNCH_HOLE: AllocateMode = AllocateMode::PUNCH_HOLE.union(AllocateMode::KEEP_SIZE);
+const ZERO_RANGE: AllocateMode = AllocateMode::ZERO_RANGE;
+
+fn create(v: &HeapVolume) -> u32 {
+    v.create(ROOT, b"f", &file()).unwrap().ino
+}
+
+fn bytes(v: &HeapVolume, ino: u32) -> Vec<u8> {
+    let mut buffer = vec![0xee; v.getattr(ino).unwrap().size_bytes as usize + 10];
+    let count = v.read(ino, 0, &mut buffer).unwrap();
+    buffer.truncate(count);
+    buffer
+}
+
+fn resize(v: &HeapVolume, ino: u32, size: u64) -> Attr {
+    v.setattr(ino, &SetAttr { size_bytes: Some(size), ..Default::default() }).unwrap()
+}
+
+#[track_caller]
+fn sound(v: &HeapVolume) {
+    let report = check(v.core());
+    assert!(report.is_clean(), "{report}");
+    let copy = volumes::remount(v);
+    let report = check(copy.core());
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn seeking_finds_data_and_holes() {
+    let v = volume(1_000);
+    let f = create(&v);
+    assert_eq!((v.seek_data(f, 0), v.seek_hole(f, 0)), (Err(Errno::ENXIO), Err(Errno::ENXIO)));
+    v.write(f, 8192, &[1; 5000]).unwrap();
+    v.write(f, 40_960, &[2; 10]).unwrap();
+    assert_eq!(v.seek_data(f, 0), Ok(8192));
+    assert_eq!(v.seek_data(f, 9_000), Ok(9_000));
+    assert_eq!(v.seek_data(f, 16_384), Ok(40_960));
+    assert_eq!(v.seek_hole(f, 0), Ok(0));
+    assert_eq!(v.seek_hole(f, 8_192), Ok(16_384));
+    // The end is a hole, wherever its block ends.
+    assert_eq!(v.seek_hole(f, 40_965), Ok(40_970));
+    assert_eq!(v.seek_hole(f, 40_970), Err(Errno::ENXIO));
+    assert_eq!(v.seek_data(f, u64::MAX), Err(Errno::ENXIO));
+    resize(&v, f, 100_000);
+    assert_eq!(v.seek_data(f, 45_056), Err(Errno::ENXIO));
+    assert_eq!(v.seek_hole(f, 45_057), Ok(45_057));
+    for kind in [FileKind::Directory, FileKind::Fifo] {
+        let other = v.create(ROOT, &[kind.dirent()], &new(kind)).unwrap().ino;
+        assert_eq!(v.seek_data(other, 0), Err(Errno::EINVAL));
+        assert_eq!(v.seek_hole(other, 0), Err(Errno::EINVAL));
+    }
+}
+
+#[test]
+fn reserved_blocks_hold_zeros() {
+    let v = volume(1_000);
+    let f = create(&v);
+    v.write(f, 0, &[7; 6_000]).unwrap();
+    tick();
+    v.allocate(f, AllocateMode::empty(), 5_000, 20_000).unwrap();
+    let attr = v.getattr(f).unwrap();
+    assert_eq!((attr.size_bytes, attr.blocks), (25_000, 7));
+    assert_eq!((attr.mtime_ns, attr.ctime_ns), (volumes::now(), volumes::now()));
+    let found = bytes(&v, f);
+    assert!(found[..6_000] == [7; 6_000] && found[6_000..].iter().all(|&byte| byte == 0));
+    assert_eq!(v.seek_hole(f, 0), Ok(25_000));
+    sound(&v);
+}
+
+#[test]
+fn blocks_behind_the_end_are_kept_for_it() {
+    let v = volume(1_000);
+    let f = create(&v);
+    v.write(f, 0, &[7; 5_000]).unwrap();
+    v.allocate(f, KEEP_SIZE, 0, 40_960).unwrap();
+    let attr = v.getattr(f).unwrap();
+    assert_eq!((attr.size_bytes, attr.blocks), (5_000, 10));
+    sound(&v);
+    let free = v.statfs().unwrap().free_blocks;
+    // Writing there takes nothing, and what lies before it reads as zeros.
+    v.write(f, 30_000, b"later").unwrap();
+    assert_eq!(v.statfs().unwrap().free_blocks, free);
+    let found = bytes(&v, f);
+    assert!(found[5_000..30_000].iter().all(|&byte| byte == 0) && found.ends_with(b"later"));
+    // Growing keeps them; a size that is set, if only to what it is, gives them back.
+    assert_eq!(resize(&v, f, 35_000).blocks, 10);
+    assert_eq!(resize(&v, f, 35_000).blocks, 9);
+    assert_eq!(resize(&v, f, 100).blocks, 1);
+    sound(&v);
+    v.allocate(f, KEEP_SIZE, 0, 40_960).unwrap();
+    v.unlink(ROOT, b"f").unwrap();
+    sound(&v);
+}
+
+#[test]
+fn holes_are_punched() {
+    let v = volume(1_000);
+    let f = create(&v);
+    v.write(f, 0, &[7; 40_960]).unwrap();
+    tick();
+    v.allocate(f, PUNCH_HOLE, 5_000, 15_000).unwrap();
+    let attr = v.getattr(f).unwrap();
+    assert_eq!((attr.size_bytes, attr.blocks, attr.mtime_ns), (40_960, 8, volumes::now()));
+    let mut expected = vec![7; 40_960];
+    expected[5_000..20_000].fill(0);
+    assert!(bytes(&v, f) == expected);
+    assert_eq!((v.seek_hole(f, 0), v.seek_data(f, 8192)), (Ok(8192), Ok(16_384)));
+    // Within one block, over an end of one, over the file's end.
+    for (offset, len) in [(24_600, 10), (28_600, 100), (40_000, 1 << 40)] {
+        v.allocate(f, PUNCH_HOLE, offset, len).unwrap();
+        let end = (offset + len).min(40_960) as usize;
+        expected[offset as usize..end].fill(0);
+        assert!(bytes(&v, f) == expected, "{offset}");
+    }
+    assert_eq!(v.getattr(f).unwrap().blocks, 8);
+    sound(&v);
+}
+
+#[test]
+fn ranges_are_cleared() {
+    let v = volume(1_000);
+    let f = create(&v);
+    v.write(f, 0, &[7; 10_000]).unwrap();
+    v.allocate(f, ZERO_RANGE | KEEP_SIZE, 9_000, 20_000).unwrap();
+    let attr = v.getattr(f).unwrap();
+    assert_eq!((attr.size_bytes, attr.blocks), (10_000, 8));
+    v.allocate(f, ZERO_RANGE, 100, 10_000).unwrap();
+    let found = bytes(&v, f);
+    assert_eq!(found.len(), 10_100);
+    assert!(found[..100] == [7; 100] && found[100..].iter().all(|&byte| byte == 0));
+    sound(&v);
+}
+
+#[test]
+fn allocating_is_refused_as_on_linux() {
+    let v = volume(100);
+    let f = create(&v);
+    let allocate = |mode, offset, len| v.allocate(f, mode, offset, len).unwrap_err();
+    let none = AllocateMode::empty();
+    assert_eq!(allocate(none, 0, 0), Errno::EINVAL);
+    assert_eq!(allocate(none, FILE_SIZE_MAX, 1), Errno::EFBIG);
+    assert_eq!(allocate(none, u64::MAX, 2), Errno::EFBIG);
+    assert_eq!(allocate(AllocateMode::PUNCH_HOLE, 0, 1), Errno::EOPNOTSUPP);
+    assert_eq!(allocate(PUNCH_HOLE | ZERO_RANGE, 0, 1), Errno::EOPNOTSUPP);
+    for (kind, errno) in [
+        (FileKind::Directory, Errno::EISDIR),
+        (FileKind::Fifo, Errno::ESPIPE),
+        (FileKind::Character, Errno::ENODEV),
+    ] {
+        let other = v.create(ROOT, &[kind.dirent()], &new(kind)).unwrap().ino;
+        assert_eq!(v.allocate(other, none, 0, 1), Err(errno));
+    }
+}
+
+#[test]
+fn without_space_nothing_is_reserved() {
+    // Room to grow, which an impossible wish must not use up.
+    let v = volume(20_000);
+    let f = create(&v);
+    v.write(f, 0, &[7; 5_000]).unwrap();
+    let before = (v.getattr(f).unwrap(), v.statfs().unwrap(), v.image().geometry().image_blocks());
+    tick();
+    for mode in [AllocateMode::empty(), KEEP_SIZE, ZERO_RANGE] {
+        assert_eq!(v.allocate(f, mode, 0, 1 << 40), Err(Errno::ENOSPC));
+    }
+    let after = (v.getattr(f).unwrap(), v.statfs().unwrap(), v.image().geometry().image_blocks());
+    assert_eq!(before, after);
+    assert!(bytes(&v, f) == [7; 5_000]);
+    // What fits is had, though the volume has to grow for it.
+    v.allocate(f, AllocateMode::empty(), 0, 15_000 * 4096).unwrap();
+    assert_eq!(v.getattr(f).unwrap().blocks, 15_000);
+    sound(&v);
+}
+
+/// Every second block is free: more runs than one transaction takes, and hardly enough for the tree.
+#[test]
+fn a_fragmented_volume_gives_back_what_did_not_suffice() {
+    let v = volume(2_000);
+    let f = create(&v);
+    let other = v.create(ROOT, b"other", &file()).unwrap().ino;
+    let free = v.statfs().unwrap().free_blocks;
+    v.write(other, 0, &vec![1; (free * 4096) as usize]).unwrap();
+    assert_eq!(v.statfs().unwrap().free_blocks, 0);
+    // Whole nodes' worth of holes first, so that punching finds room for its own nodes.
+    v.allocate(other, PUNCH_HOLE, 0, 8 * 4096).unwrap();
+    for block in (10..free - 1).step_by(2) {
+        v.allocate(other, PUNCH_HOLE, block * 4096, 4096).unwrap();
+    }
+    let before = (v.getattr(f).unwrap(), v.statfs().unwrap().free_blocks);
+    assert!(before.1 > 900, "{before:?}");
+    assert_eq!(v.allocate(f, KEEP_SIZE, 0, before.1 * 4096), Err(Errno::ENOSPC));
+    assert_eq!((v.getattr(f).unwrap(), v.statfs().unwrap().free_blocks), before);
+    v.allocate(f, KEEP_SIZE, 0, (before.1 - 8) * 4096).unwrap();
+    sound(&v);
+}
+
+#[test]
+fn access_times() {
+    let mut v = volume(100);
+    let f = create(&v);
+    let atime = |v: &HeapVolume| v.getattr(f).unwrap().atime_ns;
+    let start = atime(&v);
+    tick();
+    // Not later than the last change: due.
+    v.accessed(f);
+    let first = atime(&v);
+    assert!(first > start && first == volumes::now());
+    tick();
+    v.accessed(f);
+    assert_eq!(atime(&v), first);
+    v.write(f, 0, b"change").unwrap();
+    tick();
+    v.accessed(f);
+    assert_eq!(atime(&v), volumes::now());
+    let day = 24 * 3600 * 1_000_000_000_i64;
+    let old = SetAttr { atime: Some(TimeChange::At(volumes::now() + 10 - day)), ..Default::default() };
+    v.setattr(f, &old).unwrap();
+    tick();
+    v.accessed(f);
+    assert_eq!(atime(&v), volumes::now());
+    v.set_atime(Atime::Always);
+    tick();
+    v.accessed(f);
+    assert_eq!(atime(&v), volumes::now());
+    v.set_atime(Atime::Never);
+    v.write(f, 0, b"change").unwrap();
+    tick();
+    v.accessed(f);
+    assert_ne!(atime(&v), volumes::now());
+    v.accessed(77);
+}
+
+#[test]
+fn small_files_lie_in_their_inodes() {
+    let v = volume(1_000);
+    let f = create(&v);
+    let free = v.statfs().unwrap().free_blocks;
+    let pattern: Vec<u8> = (1..=104).collect();
+    assert_eq!(v.write(f, 20, &pattern[20..60]), Ok(40));
+    assert_eq!(v.append(f, &pattern[60..]), Ok((60, 44)));
+    assert_eq!(v.write(f, 0, &pattern[..20]), Ok(20));
+    assert_eq!(bytes(&v, f), pattern);
+    // Twice: the second time from memory.
+    assert_eq!(bytes(&v, f), pattern);
+    let mut part = [0; 10];
+    assert_eq!((v.read(f, 100, &mut part), &part[..4]), (Ok(4), &pattern[100..]));
+    assert_eq!((v.read(f, 104, &mut part), v.read(f, u64::MAX - 20, &mut part)), (Ok(0), Ok(0)));
+    assert_eq!((v.seek_data(f, 5), v.seek_hole(f, 5)), (Ok(5), Ok(104)));
+    assert_eq!(v.seek_data(f, 104), Err(Errno::ENXIO));
+    let attr = v.getattr(f).unwrap();
+    assert_eq!((attr.size_bytes, attr.blocks, v.statfs().unwrap().free_blocks), (104, 0, free));
+    sound(&v);
+    assert_eq!(bytes(&volumes::remount(&v), f), pattern);
+
+    resize(&v, f, 50);
+    resize(&v, f, 104);
+    let mut expected = pattern.clone();
+    expected[50..].fill(0);
+    assert_eq!(bytes(&v, f), expected);
+    v.write(f, 0, &pattern).unwrap();
+    v.allocate(f, PUNCH_HOLE, 90, 1 << 30).unwrap();
+    v.allocate(f, ZERO_RANGE, 10, 5).unwrap();
+    resize(&v, f, 95);
+    v.allocate(f, ZERO_RANGE, 94, 10).unwrap();
+    let mut expected = pattern;
+    expected[90..].fill(0);
+    expected[10..15].fill(0);
+    assert_eq!(bytes(&v, f), expected);
+    v.allocate(f, KEEP_SIZE, 0, 104).unwrap();
+    assert_eq!(v.getattr(f).unwrap().blocks, 0);
+    sound(&v);
+}
+
+/// Each way in which a file outgrows its inode, at each distance.
+#[test]
+fn files_outgrow_their_inodes() {
+    let small: Vec<u8> = (1..=100).collect();
+    let far = [9; 300];
+    for offset in [0, 50, 100, 104, 4_000, 4_096, 50_000] {
+        let v = volume(1_000);
+        let f = create(&v);
+        v.write(f, 0, &small).unwrap();
+        assert_eq!(v.write(f, offset, &far), Ok(300));
+        let mut expected = small.clone();
+        expected.resize(expected.len().max(offset as usize + 300), 0);
+        expected[offset as usize..offset as usize + 300].copy_from_slice(&far);
+        assert!(bytes(&v, f) == expected, "{offset}");
+        sound(&v);
+    }
+    for size in [105, 4_096, 100_000] {
+        let v = volume(1_000);
+        let f = create(&v);
+        v.write(f, 0, &small).unwrap();
+        assert_eq!(resize(&v, f, size).blocks, 1);
+        let found = bytes(&v, f);
+        assert!(found[..100] == small && found[100..].iter().all(|&byte| byte == 0));
+        assert_eq!(v.seek_data(f, 4_096), Err(Errno::ENXIO));
+        sound(&v);
+        // It stays outside, but for one that is cut to nothing.
+        assert_eq!(resize(&v, f, 10).blocks, 1);
+        assert_eq!(resize(&v, f, 0).blocks, 0);
+        v.write(f, 0, &small).unwrap();
+        assert_eq!((v.getattr(f).unwrap().blocks, bytes(&v, f)), (0, small.clone()));
+        sound(&v);
+    }
+    let modes = [AllocateMode::empty(), KEEP_SIZE, ZERO_RANGE, ZERO_RANGE | KEEP_SIZE];
+    for (mode, offset) in modes.iter().flat_map(|&mode| [(mode, 0), (mode, 50), (mode, 8_192)]) {
+        let v = volume(1_000);
+        let f = create(&v);
+        v.write(f, 0, &small).unwrap();
+        v.allocate(f, mode, offset, 10_000).unwrap();
+        let mut expected = small.clone();
+        if !mode.contains(KEEP_SIZE) {
+            expected.resize(offset as usize + 10_000, 0);
+        }
+        if mode.contains(ZERO_RANGE) && offset < 100 {
+            expected[offset as usize..].fill(0);
+        }
+        assert!(bytes(&v, f) == expected, "{mode:?} {offset}");
+        assert_eq!(v.getattr(f).unwrap().blocks, if offset == 8_192 { 4 } else { 3 });
+        sound(&v);
+    }
+}
+
+#[test]
+fn a_full_volume_leaves_small_files_as_they_are() {
+    let v = volume(100);
+    let f = create(&v);
+    v.write(f, 0, b"small").unwrap();
+    let other = v.create(ROOT, b"other", &file()).unwrap().ino;
+    while v.append(other, &[1; 4096]).is_ok() {}
+    assert_eq!(v.statfs().unwrap().free_blocks, 0);
+    let before = v.getattr(f).unwrap();
+    tick();
+    assert_eq!(v.write(f, 100, b"beyond"), Err(Errno::ENOSPC));
+    assert_eq!(v.write(f, 10_000, b"beyond"), Err(Errno::ENOSPC));
+    assert_eq!(v.append(f, &[1; 200]), Err(Errno::ENOSPC));
+    assert_eq!(v.allocate(f, KEEP_SIZE, 0, 200), Err(Errno::ENOSPC));
+    let set = SetAttr { size_bytes: Some(200), ..Default::default() };
+    assert_eq!(v.setattr(f, &set), Err(Errno::ENOSPC));
+    assert_eq!((v.getattr(f).unwrap(), bytes(&v, f)), (before, b"small".to_vec()));
+    v.allocate(f, AllocateMode::empty(), 50, 50).unwrap();
+    v.write(f, 90, b"within").unwrap();
+    sound(&v);
+}
