@@ -3,7 +3,13 @@
 #[cfg(all(unix, not(target_family = "wasm")))]
 mod commands;
 #[cfg(all(unix, not(target_family = "wasm")))]
+mod paths;
+#[cfg(all(unix, not(target_family = "wasm")))]
 mod session;
+#[cfg(all(unix, not(target_family = "wasm")))]
+mod text;
+#[cfg(all(unix, not(target_family = "wasm")))]
+mod transfer;
 
 #[cfg(all(unix, not(target_family = "wasm")))]
 fn main() -> std::process::ExitCode {

@@ -3,8 +3,13 @@
 //! A command's `run` gives the exit code, or what is wrong as a sentence; the latter is printed and ends
 //! the program with 2, as a mistake in the arguments does.
 
+mod cat;
 mod check;
+mod export;
+mod import;
+mod ls;
 mod mkfs;
+mod stat;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -22,15 +27,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Cat(cat::Arguments),
     Check(check::Arguments),
+    Export(export::Arguments),
+    Import(import::Arguments),
+    Ls(ls::Arguments),
     Mkfs(mkfs::Arguments),
+    Stat(stat::Arguments),
 }
 
 /// Runs the command that the program's arguments name.
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Cat(arguments) => cat::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Ls(arguments) => ls::run(&arguments),
         Command::Mkfs(arguments) => mkfs::run(&arguments),
+        Command::Stat(arguments) => stat::run(&arguments),
     };
     outcome.unwrap_or_else(|message| {
         eprintln!("sabfs: {message}");

@@ -4,7 +4,7 @@ use super::overlay::Overlay;
 use super::{HostStore, blocks_of, open_folder, store};
 use sabfs::core::Image;
 use sabfs::format::{BLOCK_SIZE, Block, Superblock};
-use sabfs::persist::{Found, OpenError, OpenOptions, VolumeFolder, open_volume};
+use sabfs::persist::{Found, OpenError, OpenOptions, Phase, Progress, VolumeFolder, open_volume};
 use sabfs::store::runtime::Durability;
 use std::fs::File;
 use std::io::Read;
@@ -18,6 +18,8 @@ pub struct Loaded {
     pub superblock: Superblock,
     /// The folder, locked; none for an image file alone.
     pub folder: Option<VolumeFolder>,
+    /// Blocks that the journal has for the image; none when there was no journal to look at.
+    pub replayed_blocks: Option<u32>,
 }
 
 /// Loads a volume's folder, recovered, or an image file as it is.
@@ -33,7 +35,13 @@ fn load_folder(path: &Path) -> Result<Loaded, String> {
         let (image_device, journal_device) = folder.devices().map_err(|error| error.to_string())?;
         let devices = (Overlay::new(image_device), Overlay::new(journal_device));
         let options = OpenOptions::new([0; 16], Box::new(|| 0));
-        match open_volume(devices.0, devices.1, &image, options, &mut |_| ()) {
+        let mut replayed = 0;
+        let mut progress = |progress: Progress| {
+            if progress.phase == Phase::Recover {
+                replayed = progress.total_blocks;
+            }
+        };
+        match open_volume(devices.0, devices.1, &image, options, &mut progress) {
             // The file may end before the volume does.
             Err(OpenError::Capacity { needed_blocks, .. }) if needed_blocks > blocks => {
                 blocks = needed_blocks;
@@ -41,7 +49,10 @@ fn load_folder(path: &Path) -> Result<Loaded, String> {
             Err(error) => return Err(error.to_string()),
             Ok(opened) => {
                 return match opened.found {
-                    Found::Volume(superblock) => Ok(Loaded { image, superblock, folder: Some(folder) }),
+                    Found::Volume(superblock) => {
+                        let replayed_blocks = Some(replayed);
+                        Ok(Loaded { image, superblock, folder: Some(folder), replayed_blocks })
+                    }
                     Found::New => Err(format!("{} holds no volume yet", path.display())),
                 };
             }
@@ -68,7 +79,7 @@ fn load_image(path: &Path) -> Result<Loaded, String> {
         read_block(&mut file, &mut bytes).map_err(failed)?;
         image.write(block, 0, &bytes);
     }
-    Ok(Loaded { image, superblock, folder: None })
+    Ok(Loaded { image, superblock, folder: None, replayed_blocks: None })
 }
 
 /// Reads a block, zeros behind the end of the file.

@@ -53,6 +53,7 @@ pub struct Session {
     keeper: Option<KeeperThread>,
     /// Behind the keeper, which must not outlive the lock.
     folder: Option<VolumeFolder>,
+    replayed_blocks: Option<u32>,
 }
 
 impl Session {
@@ -80,7 +81,8 @@ impl Session {
         let loaded = load_in_memory(path)?;
         let store = loaded.image.store().clone();
         drop(loaded.image);
-        let session = Self::loaded(store, path, loaded.folder)?;
+        let mut session = Self::loaded(store, path, loaded.folder)?;
+        session.replayed_blocks = loaded.replayed_blocks;
         session.volume.image().store().store(rt::READ_ONLY, 1);
         Ok(session)
     }
@@ -90,12 +92,23 @@ impl Session {
             let path = path.display();
             format!("cannot open {path}: {error}; see what `sabfs check {path}` finds")
         })?;
-        Ok(Self { volume: Arc::new(volume), path: path.to_owned(), keeper: None, folder })
+        Ok(Self {
+            volume: Arc::new(volume),
+            path: path.to_owned(),
+            keeper: None,
+            folder,
+            replayed_blocks: None,
+        })
     }
 
     /// The volume.
     pub fn volume(&self) -> &Arc<Volume<HostStore>> {
         &self.volume
+    }
+
+    /// Blocks that the journal had for the image; none for an image file, or a volume that is written to.
+    pub fn replayed_blocks(&self) -> Option<u32> {
+        self.replayed_blocks
     }
 
     /// Commits everything durably, stops the keeper and gives the folder back.
