@@ -3,7 +3,8 @@
 
 use super::intake::Intake;
 use super::tar_format::{
-    BLOCK_BYTES, Record, checksum_is_right, padding, parse_number, parse_records, parse_time,
+    BLOCK_BYTES, Record, checksum_is_right, header_time, padding, parse_number, parse_records,
+    parse_time,
 };
 use super::{Meta, split};
 use crate::text::{host_failed, shown};
@@ -169,8 +170,7 @@ impl Archive<'_> {
         let id = |key: &[u8], field: io::Result<u64>, what: &str| {
             number(key, field, what).and_then(|id| u32::try_from(id).map_err(|_| self.wrong(what)))
         };
-        let field_ns =
-            header.mtime().ok().and_then(|mtime| i64::try_from(mtime).ok()?.checked_mul(1_000_000_000));
+        let field_ns = header_time(&header).and_then(|mtime| mtime.checked_mul(1_000_000_000));
         let mtime_ns = match find(&records, b"mtime") {
             Some(value) => parse_time(value),
             None => field_ns,

@@ -75,6 +75,19 @@ pub fn format_time(time_ns: i64) -> String {
     if ns == 0 { format!("{sign}{seconds}") } else { format!("{sign}{seconds}.{ns:09}") }
 }
 
+/// The time of a header in seconds. GNU tar writes what the octal digits cannot say as a binary number of
+/// two's complement, behind a bit that tells so.
+pub fn header_time(header: &Header) -> Option<i64> {
+    let field = &header.as_bytes()[136..148];
+    if field[0] & 0x80 == 0 {
+        return i64::try_from(header.mtime().ok()?).ok();
+    }
+    // The bit below the one that tells is the sign.
+    let first = i128::from((field[0] << 1).cast_signed() >> 1);
+    let number = field[1..].iter().fold(first, |number, &byte| number << 8 | i128::from(byte));
+    i64::try_from(number).ok()
+}
+
 /// A number of a record.
 pub fn parse_number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
@@ -135,6 +148,19 @@ mod tests {
         {
             assert_eq!(parse_records(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn header_times_may_be_negative() {
+        let mut head = header(EntryType::Regular);
+        head.set_mtime(1_700_000_000);
+        assert_eq!(header_time(&head), Some(1_700_000_000));
+        put(&mut head, 136, 12, &[0xff; 12]);
+        assert_eq!(header_time(&head), Some(-1));
+        put(&mut head, 136, 12, &[0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1]);
+        assert_eq!(header_time(&head), Some((2 << 32) + 1));
+        put(&mut head, 136, 12, &[0x80, 0, 0, 0xff, 0, 0, 0, 2, 0, 0, 0, 1]);
+        assert_eq!(header_time(&head), None);
     }
 
     #[test]
