@@ -52,8 +52,8 @@ fn says_what_is_wrong() {
         (&["check", empty], "is not a volume: it has no file image"),
         (&["check", "/does/not/exist"], "cannot read /does/not/exist"),
         (&["mkfs", &nothing], "cannot make the folder"),
-        (&["frobnicate"], "usage:"),
-        (&[], "usage:"),
+        (&["frobnicate"], "Usage:"),
+        (&[], "Usage:"),
     ] {
         let output = sabfs(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
