@@ -12,7 +12,7 @@ use crate::session::HostStore;
 use crate::text::{failed, shown};
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;
-use sabfs::vfs::{Attr, Ino, NewInode, SetAttr, Volume};
+use sabfs::vfs::{Attr, Ino, NewInode, SetAttr, TimeChange, Volume};
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
@@ -192,8 +192,8 @@ impl<'a> Intake<'a> {
             uid: Some(uid),
             gid: Some(gid),
             size_bytes,
-            atime_ns: Some(meta.atime_ns),
-            mtime_ns: Some(meta.mtime_ns),
+            atime: Some(TimeChange::At(meta.atime_ns)),
+            mtime: Some(TimeChange::At(meta.mtime_ns)),
         };
         let set = self.volume.setattr(ino, &set);
         set.map(drop).map_err(|errno| failed("set the attributes of", path, errno))
