@@ -16,8 +16,10 @@ mod rename;
 mod sync;
 mod types;
 mod volume;
+mod xattr;
 
 pub use rename::RenameFlags;
 pub use sync::Committer;
 pub use types::{Attr, Entry, Ino, NewInode, SetAttr, StatFs};
 pub use volume::{Clock, Volume};
+pub use xattr::XattrFlags;

@@ -11,3 +11,4 @@ pub mod sample;
 pub mod strategies;
 pub mod volumes;
 pub mod world;
+pub mod xattrs;

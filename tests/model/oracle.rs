@@ -28,6 +28,7 @@ pub struct Node {
     pub parent: Ino,
     /// The blocks that were ever written, everything else being a hole.
     pub chunks: BTreeMap<u64, Box<[u8; 4096]>>,
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 #[derive(Clone)]
@@ -71,6 +72,7 @@ impl Node {
             names: BTreeMap::new(),
             parent,
             chunks: BTreeMap::new(),
+            xattrs: BTreeMap::new(),
         }
     }
 
@@ -106,7 +108,7 @@ impl Oracle {
         self.nodes.get(&ino).ok_or(ENOENT)
     }
 
-    fn edit(&mut self, ino: Ino) -> &mut Node {
+    pub(super) fn edit(&mut self, ino: Ino) -> &mut Node {
         self.nodes.get_mut(&ino).expect("checked before")
     }
 
