@@ -43,6 +43,7 @@ errnos! {
     EINTR 4 27 "interrupted";
     EIO 5 29 "input/output error";
     ENXIO 6 60 "no such device or address, or no data there";
+    E2BIG 7 1 "argument too long";
     EBADF 9 8 "bad file descriptor";
     EAGAIN 11 6 "try again";
     ENOMEM 12 48 "out of memory";

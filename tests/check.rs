@@ -7,11 +7,12 @@ use model::sample::Sample;
 use model::volumes::{self, ROOT, file, volume};
 use sabfs::core::check::{Finding, Severity, check, check_sealed};
 use sabfs::core::{Core, DirEntry, Image, Mapping, map};
+use sabfs::errno::Errno;
 use sabfs::format::dirent::records;
 use sabfs::format::{BLOCK_SIZE, BlockKind, Corrupt, FileKind, Inode, RawInode, Superblock};
 use sabfs::store::Store;
 use sabfs::store::runtime as rt;
-use sabfs::vfs::{AllocateMode, Ino};
+use sabfs::vfs::{AllocateMode, Ino, Volume, XattrFlags};
 use zerocopy::FromZeros;
 
 impl Sample {
@@ -99,6 +100,7 @@ fn seals() {
         (sample.root_block(sample.large), sample.large),
         (sample.root_block(ROOT), ROOT),
         (sample.inode(sample.symlink).symlink_block(), sample.symlink),
+        (sample.inode(sample.outer).raw.xattr_block.get(), sample.outer),
     ];
     for (block, inode) in blocks {
         let mut bytes = sealed.clone();
@@ -448,9 +450,67 @@ fn symlinks() {
 
 #[test]
 fn xattrs() {
+    // A length that is too great, beside a block, or too small for a block.
     let sample = Sample::new();
     sample.edit_inode(sample.file, |raw| raw.xattr_len = 65.into());
     sample.expect(Finding::Xattrs { inode: sample.file });
+    let sample = Sample::new();
+    sample.edit_inode(sample.outer, |raw| raw.xattr_len = 1.into());
+    sample.expect(Finding::Xattrs { inode: sample.outer });
+    for used in [64_u32, 4065] {
+        let sample = Sample::new();
+        let block = sample.inode(sample.outer).raw.xattr_block.get();
+        sample.edit_block(block, |bytes| bytes[24..28].copy_from_slice(&used.to_le_bytes()));
+        sample.expect(Finding::Xattrs { inode: sample.outer });
+        assert_eq!(sample.volume.get_xattr(sample.outer, b"user.one"), Err(Errno::EIO));
+        let none = XattrFlags::empty();
+        assert_eq!(sample.volume.set_xattr(sample.outer, b"user.one", b"", none), Err(Errno::EIO));
+    }
+
+    // Not the block of an attribute list.
+    let sample = Sample::new();
+    let block = sample.inode(sample.outer).raw.xattr_block.get();
+    sample.edit_block(block, |bytes| bytes[8] ^= 1);
+    sample.expect(Finding::Structure(Corrupt::Kind { block, expected: BlockKind::Xattrs }));
+}
+
+#[test]
+fn xattr_records() {
+    // Both lists are `one`, whose record takes 4 + 3 bytes and its value, and then `two`.
+    let sample = Sample::new();
+    sample.edit_inode(sample.file, |raw| raw.xattrs[12] = 9);
+    sample.expect(Finding::Structure(Corrupt::Xattr { inode: sample.file, at: 12 }));
+    assert_eq!(sample.volume.list_xattr(sample.file), Err(Errno::EIO));
+
+    let sample = Sample::new();
+    let block = sample.inode(sample.outer).raw.xattr_block.get();
+    sample.edit_block(block, |bytes| bytes.copy_within(32..39, 32 + 507));
+    sample.expect(Finding::Structure(Corrupt::Xattr { inode: sample.outer, at: 507 }));
+
+    let sample = Sample::new();
+    sample.edit_inode(sample.file, |raw| raw.xattrs[63] = 1);
+    sample.expect(Finding::XattrRemains { inode: sample.file });
+    let sample = Sample::new();
+    let block = sample.inode(sample.outer).raw.xattr_block.get();
+    sample.edit_block(block, |bytes| bytes[BLOCK_SIZE - 1] = 1);
+    sample.expect(Finding::XattrRemains { inode: sample.outer });
+}
+
+/// No mount takes over a list that cannot be read.
+#[test]
+fn xattrs_are_checked_by_a_mount() {
+    let load = |sample: &Sample| {
+        let store = volumes::store_of_image(&volumes::sealed_image(&sample.volume), 1_000);
+        Volume::load(store, 1, volumes::now).map(drop).map_err(|error| error.to_string())
+    };
+    let sample = Sample::new();
+    assert_eq!(load(&sample), Ok(()));
+    sample.edit_inode(sample.file, |raw| raw.xattrs[12] = 9);
+    assert!(load(&sample).unwrap_err().contains("malformed extended attribute at 12"));
+    let sample = Sample::new();
+    let block = sample.inode(sample.outer).raw.xattr_block.get();
+    sample.edit_block(block, |bytes| bytes[24] ^= 1);
+    assert!(load(&sample).unwrap_err().contains("malformed extended attribute at 1014"));
 }
 
 #[test]

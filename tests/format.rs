@@ -26,6 +26,7 @@ fn sizes_and_counts() {
     assert_eq!(DIR_NODE_ENTRIES, 338);
     assert_eq!((SYMLINK_INLINE_MAX, SYMLINK_HEAD, SYMLINK_MAX), (104, 96, 4095));
     assert_eq!(NAME_MAX, 255);
+    assert_eq!((XATTRS_INLINE_MAX, XATTRS_MAX, XATTR_NAME_MAX), (64, 4064, 255));
     assert_eq!(FILE_SIZE_MAX, 17_592_186_040_320);
     assert_eq!((INO_INODE_FILE, INO_ROOT, INO_FIRST_FREE), (1, 2, 3));
     assert_eq!((FORMAT_MAJOR, FORMAT_MINOR), (1, 0));
@@ -110,6 +111,12 @@ fn records_as_bytes() {
     assert_eq!(leaf[32..52], *b"\x08\x07\x06\x05\x04\x03\x02\x01\x09\0\0\0\xe0\x0f\x04\x0aname");
     let extent = Extent { file_block: 1, block: 0x0203, count: 4 };
     assert_eq!(extent.raw().as_bytes(), b"\x01\0\0\0\x03\x02\0\0\x04\0\0\0");
+
+    let key = XattrKey::split(b"trusted.a").unwrap();
+    let mut list = [0; 64];
+    assert_eq!(replace_xattr(b"", &key, Some(b"val"), 9, &mut list), Ok(Some(8)));
+    assert_eq!(list[..8], *b"\x02\x01\x03\0aval");
+    assert_eq!(Namespace::ALL.map(|namespace| namespace as u8), [1, 2, 3, 4, 5]);
 
     let volume = volumes::volume(64);
     let large = volume.create(ROOT, b"large", &directory()).unwrap().ino;

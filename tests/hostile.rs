@@ -96,4 +96,5 @@ structures! {
     damaged_directory_leaves_do_no_harm: DirLeaf,
     damaged_directory_nodes_do_no_harm: DirNode,
     damaged_link_targets_do_no_harm: Symlink,
+    damaged_attributes_do_no_harm: Xattrs,
 }

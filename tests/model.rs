@@ -4,7 +4,7 @@
 mod model;
 
 use model::operations::{Name, Operation, content};
-use model::strategies::{on_directories, on_extents, operation};
+use model::strategies::{on_directories, on_extents, on_xattrs, operation};
 use model::volumes::{self, ROOT};
 use model::world::World;
 use proptest::prelude::*;
@@ -121,6 +121,11 @@ fn growing_and_shrinking_directories() {
 #[test]
 fn fragmented_files() {
     random(100, 40..4_000_u32, on_extents(), 40);
+}
+
+#[test]
+fn extended_attributes() {
+    random(200, 16..300_u32, on_xattrs(), 120);
 }
 
 /// The oracle itself, compared with the host's file system.

@@ -2,13 +2,13 @@
 
 use super::error::Result;
 use super::inodes::{for_each_table_block, inode_in};
-use super::{Core, Image, Txn, count_free, extent};
+use super::{Core, Image, Txn, XattrList, count_free, extent};
 use crate::errno::Errno;
 use crate::format::{
     BLOCK_SIZE, Block, BlockKind, Corrupt, Extent, FileKind, Geometry, HEADER_SIZE_BYTES,
     INO_FIRST_FREE, INO_INODE_FILE, INO_ROOT, INODE_SIZE_BYTES, INODES_PER_BLOCK, Inode, RawDirRoot,
-    RawExtentRoot, RawInode, SYMLINK_INLINE_MAX, Superblock, SuperblockError, check_header, init_header,
-    verify,
+    RawExtentRoot, RawInode, SYMLINK_INLINE_MAX, Superblock, SuperblockError, check_header,
+    check_xattrs, init_header, verify,
 };
 use crate::store::Store;
 use crate::store::runtime as rt;
@@ -268,10 +268,18 @@ impl<'a, S: Store> Seals<'a, S> {
             }
             _ => {}
         }
-        match inode.raw.xattr_block.get() {
-            0 => Ok(()),
-            block => self.owned(block, BlockKind::Xattrs, inode.number),
-        }
+        self.xattrs(inode)
+    }
+
+    fn xattrs(&mut self, inode: &Inode) -> Result<()> {
+        let block = inode.raw.xattr_block.get();
+        let list = if block == 0 {
+            XattrList::read(&self.core.image, inode)?
+        } else {
+            super::dir::check_block(&self.core.image.geometry(), block, inode.number)?;
+            XattrList::of_block(self.block(block, inode.number)?, inode)?
+        };
+        Ok(check_xattrs(list.as_bytes(), inode.number)?)
     }
 
     /// A block that an inode names without a tree.

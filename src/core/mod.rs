@@ -15,6 +15,7 @@ pub mod inodes;
 mod load;
 mod release;
 mod txn;
+mod xattr;
 
 pub use alloc::count_free;
 pub use dir::{DirEntry, DirView};
@@ -25,6 +26,7 @@ pub use image::{GATE_TIMEOUT_MS, Image};
 pub use inodes::InodeSlot;
 pub use load::{LoadError, format, load};
 pub use txn::{Run, Txn, stripe_seq};
+pub use xattr::XattrList;
 
 use crate::format::{Geometry, Superblock};
 use crate::store::Store;

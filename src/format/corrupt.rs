@@ -70,6 +70,13 @@ pub enum Corrupt {
         /// Offset of the record in the block.
         at: u16,
     },
+    /// A record of extended attributes overruns the list, has an impossible name, or one that came before.
+    Xattr {
+        /// The inode.
+        inode: u32,
+        /// Offset of the record in the list.
+        at: u16,
+    },
     /// An inode's field is outside its range.
     InodeField {
         /// The inode.
@@ -106,6 +113,9 @@ impl fmt::Display for Corrupt {
             }
             Self::Dirent { inode, block, at } => {
                 write!(f, "directory {inode} has a malformed record in block {block} at {at}")
+            }
+            Self::Xattr { inode, at } => {
+                write!(f, "inode {inode} has a malformed extended attribute at {at} of its list")
             }
             Self::InodeField { inode, field } => {
                 write!(f, "field {field} of inode {inode} is out of range")

@@ -12,6 +12,7 @@ mod inode;
 pub mod journal;
 mod node;
 mod superblock;
+mod xattr;
 
 pub use bitmap::{GROUP_BLOCKS, Geometry, Place};
 pub use corrupt::Corrupt;
@@ -26,6 +27,10 @@ pub use node::{DIR_NODE_ENTRIES, RawDirEntry, RawIndexEntry};
 pub use superblock::{
     FEATURES_COMPAT, FEATURES_INCOMPAT, FEATURES_RO_COMPAT, FORMAT_MAJOR, FORMAT_MINOR, RawSuperblock,
     Superblock, SuperblockError,
+};
+pub use xattr::{
+    Namespace, XATTR_NAME_MAX, XATTRS_INLINE_MAX, XATTRS_MAX, Xattr, XattrKey, Xattrs, check_xattrs,
+    find_xattr, replace_xattr, xattr_len, xattrs,
 };
 
 /// Size of a block in bytes: the page size of every host file system below OPFS.

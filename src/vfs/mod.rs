@@ -24,6 +24,7 @@ mod sync;
 mod types;
 mod volume;
 mod walk;
+mod xattr;
 
 pub use access::{Access, Caller, allowed, may_remove, setattr_allowed, xattr_allowed};
 pub use allocate::AllocateMode;
@@ -34,3 +35,4 @@ pub use sync::Committer;
 pub use types::{Attr, Entry, Ino, NewInode, SetAttr, StatFs, TimeChange};
 pub use volume::{Clock, Volume};
 pub use walk::{Purpose, WalkOptions};
+pub use xattr::XattrFlags;

@@ -7,7 +7,7 @@ use super::operations::{Operation, content, fill_name, flags, kind};
 use super::oracle::{Node, Oracle};
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;
-use sabfs::vfs::{Ino, NewInode, RenameFlags, SetAttr};
+use sabfs::vfs::{Ino, NewInode, RenameFlags, SetAttr, XattrFlags};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -25,6 +25,8 @@ pub struct Host {
     pub oracle: Oracle,
     next: Ino,
     pub compared: u64,
+    /// Whether the host has attributes in the folder at all.
+    xattrs: bool,
 }
 
 fn c_path(path: &Path) -> CString {
@@ -39,13 +41,28 @@ fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().expect("an error of the host")
 }
 
+/// A name that the host can be asked for: of the namespaces that need no rights, and of none.
+fn xattr_name(name: &[u8]) -> Option<CString> {
+    let privileged = [&b"trusted."[..], b"security.", b"system."];
+    let asked = name.starts_with(b"user.") || !privileged.iter().any(|prefix| name.starts_with(prefix));
+    CString::new(name).ok().filter(|_| asked)
+}
+
 impl Host {
     /// In memory where there is a file system for that, because it is fast and counts links as we do.
     pub fn new() -> Self {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let (folder, oracle) = (folder.unwrap(), Oracle::new(0));
-        Self { folder, oracle, next: 3, compared: 0 }
+        let path = c_path(folder.path());
+        // SAFETY: strings that live until the call is over, and no value.
+        let probe = answer(unsafe {
+            libc::lsetxattr(path.as_ptr(), c"user.probe".as_ptr(), std::ptr::null(), 0, 0)
+        });
+        // SAFETY: both are strings that live until the call is over.
+        unsafe { libc::lremovexattr(path.as_ptr(), c"user.probe".as_ptr()) };
+        let xattrs = probe != Err(libc::EOPNOTSUPP);
+        Self { folder, oracle, next: 3, compared: 0, xattrs }
     }
 
     /// A path of an inode that has a name.
@@ -166,6 +183,44 @@ impl Host {
                     assert_eq!(host.as_os_str().as_bytes(), oracle);
                 }
                 self.compare("readlink", host.map(|_| ()), oracle);
+            }
+            Operation::SetXattr { .. } | Operation::RemoveXattr { .. } | Operation::GetXattr { .. }
+                if !self.xattrs => {}
+            Operation::SetXattr { ino, name, len, flags, seed } if *len < 1_000 => {
+                let (ino, name) = (self.any(*ino), name.bytes());
+                let (path, value) = (self.path(ino)?, content(*seed, *len));
+                let flags = XattrFlags::from_bits_truncate(u32::from(*flags));
+                // SAFETY: strings and a value that live until the call is over.
+                let host = answer(unsafe {
+                    let (path, name) = (c_path(&path), xattr_name(&name)?);
+                    let (value, flags) = (value.as_ptr().cast(), flags.bits().cast_signed());
+                    libc::lsetxattr(path.as_ptr(), name.as_ptr(), value, *len as usize, flags)
+                });
+                let oracle = self.oracle.set_xattr(ino, &name, &value, flags);
+                self.compare("lsetxattr", host, oracle);
+            }
+            Operation::RemoveXattr { ino, name } => {
+                let (ino, name) = (self.any(*ino), name.bytes());
+                let (path, c_name) = (c_path(&self.path(ino)?), xattr_name(&name)?);
+                // SAFETY: both are strings that live until the call is over.
+                let host = answer(unsafe { libc::lremovexattr(path.as_ptr(), c_name.as_ptr()) });
+                let oracle = self.oracle.remove_xattr(ino, &name);
+                self.compare("lremovexattr", host, oracle);
+            }
+            Operation::GetXattr { ino, name } => {
+                let (ino, name) = (self.any(*ino), name.bytes());
+                let (path, c_name) = (c_path(&self.path(ino)?), xattr_name(&name)?);
+                let mut value = vec![0; 1_000];
+                // SAFETY: strings and a buffer of that size that live until the call is over.
+                let len = unsafe {
+                    libc::lgetxattr(path.as_ptr(), c_name.as_ptr(), value.as_mut_ptr().cast(), 1_000)
+                };
+                let host = answer(i32::try_from(len.min(0)).unwrap());
+                let oracle = self.oracle.get_xattr(ino, &name);
+                if let Ok(expected) = &oracle {
+                    assert_eq!(&value[..usize::try_from(len).unwrap()], expected);
+                }
+                self.compare("lgetxattr", host, oracle);
             }
             _ => {}
         }

@@ -8,7 +8,7 @@ use super::volumes::{self, HeapVolume, ROOT, directory, file, new};
 use sabfs::core::check::{check, check_sealed};
 use sabfs::core::{Core, Image};
 use sabfs::format::{BLOCK_SIZE, Block, BlockKind, FileKind, Superblock, seal};
-use sabfs::vfs::{Ino, RenameFlags, SetAttr, Volume};
+use sabfs::vfs::{Ino, RenameFlags, SetAttr, Volume, XattrFlags};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::OnceLock;
 
@@ -54,6 +54,10 @@ fn base() -> &'static Base {
         for number in 0..60_u32 {
             create(large, &super::operations::fill_name(number, true), file());
         }
+        set_xattr(&volume, regular, b"user.short", b"inline");
+        for name in [&b"user.long"[..], b"trusted.other", b"system.posix_acl_access"] {
+            set_xattr(&volume, outer, name, &content(3, 700));
+        }
         for name in [b"x", b"y"] {
             let ino = create(ROOT, name, file());
             volume.write(ino, 0, &content(2, 9_000)).unwrap();
@@ -63,6 +67,10 @@ fn base() -> &'static Base {
         let metadata = volumes::metadata_blocks(volume.core()).into_iter().collect();
         Base { bytes: volumes::sealed_image(&volume), metadata }
     })
+}
+
+fn set_xattr(volume: &HeapVolume, ino: Ino, name: &[u8], value: &[u8]) {
+    volume.set_xattr(ino, name, value, XattrFlags::empty()).unwrap();
 }
 
 /// Numbers that mean something: limits, small counts, blocks and inodes of the image.
@@ -196,6 +204,9 @@ pub fn read_all(volume: &HeapVolume) -> Vec<Ino> {
             }
         }
         _ = volume.name_of(ino, 5);
+        for name in volume.list_xattr(ino).unwrap_or_default() {
+            _ = volume.get_xattr(ino, &name);
+        }
     }
     _ = volume.statfs();
     found.into_iter().collect()
@@ -210,7 +221,7 @@ fn work(volume: &HeapVolume, found: &[Ino], steps: &[u8]) {
         let pick = |number: u8| found[usize::from(number) % found.len()];
         let dir = if b % 2 == 0 { ROOT } else { pick(b) };
         let (name, other) = (names[usize::from(a) % 8], names[usize::from(b) % 8]);
-        match which % 12 {
+        match which % 14 {
             0 => _ = volume.create(dir, name, &file()),
             1 => _ = volume.create(dir, other, &directory()),
             2 => _ = volume.write(pick(a), u64::from(b) * 3000, &bytes),
@@ -225,6 +236,13 @@ fn work(volume: &HeapVolume, found: &[Ino], steps: &[u8]) {
             8 => _ = volume.rename(ROOT, name, dir, other, RenameFlags::EXCHANGE),
             9 => _ = volume.link(pick(a), dir, name),
             10 => _ = volume.symlink(dir, name, &bytes[..300], 0, 0),
+            11 => {
+                let len = usize::from(b) * 20;
+                _ = volume.set_xattr(pick(a), b"user.long", &bytes[..len], XattrFlags::empty());
+            }
+            12 => {
+                _ = volume.remove_xattr(pick(a), [&b"user.long"[..], b"user.short"][usize::from(b) % 2])
+            }
             _ => {
                 if volume.hold(pick(a)).is_ok() {
                     _ = volume.unlink(dir, name);

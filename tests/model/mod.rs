@@ -12,3 +12,4 @@ pub mod sample;
 pub mod strategies;
 pub mod volumes;
 pub mod world;
+pub mod xattrs;

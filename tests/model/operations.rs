@@ -109,7 +109,56 @@ pub enum Operation {
         ino: Pick,
         leave: u8,
     },
+    SetXattr {
+        ino: Pick,
+        name: XattrName,
+        len: u32,
+        seed: u8,
+        flags: u8,
+    },
+    RemoveXattr {
+        ino: Pick,
+        name: XattrName,
+    },
+    GetXattr {
+        ino: Pick,
+        name: XattrName,
+    },
     Remount,
+}
+
+#[derive(Clone, Debug)]
+pub enum XattrName {
+    /// A few names in each namespace.
+    Usual(u8),
+    /// What is no name, or as long as one may be.
+    Odd(u8),
+}
+
+impl XattrName {
+    pub fn bytes(&self) -> Vec<u8> {
+        let long = |len| [&b"user."[..], &vec![b'x'; len]].concat();
+        match self {
+            Self::Usual(number) => match number % 8 {
+                0..4 => format!("user.{number}", number = number / 8 % 6).into_bytes(),
+                4 => b"trusted.t".to_vec(),
+                5 => b"security.capability".to_vec(),
+                6 => b"system.posix_acl_access".to_vec(),
+                _ => b"system.posix_acl_default".to_vec(),
+            },
+            Self::Odd(number) => match number % 9 {
+                0 => b"".to_vec(),
+                1 => b"user.".to_vec(),
+                2 => b"user".to_vec(),
+                3 => b"system.posix_acl_accesses".to_vec(),
+                4 => b"other.x".to_vec(),
+                5 => b"user.nul\0".to_vec(),
+                6 => long(250),
+                7 => long(251),
+                _ => b"user.\xff\xfe".to_vec(),
+            },
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -192,8 +241,13 @@ fn decode_one([which, a, b, c, d, e, f, g]: [u8; 8]) -> Operation {
         11..=14 => Name::Long(number % 24),
         _ => Name::Odd(number),
     };
+    let xattr = |which: u8, number: u8| match which % 16 {
+        0..=13 => XattrName::Usual(number),
+        _ => XattrName::Odd(number),
+    };
+    let place_len = |high: u8, low: u8| u32::from(word(high % 18, low));
     let place = |scale: u8, high: u8, low: u8| u64::from(word(high, low)) << (scale % 48);
-    match which % 21 {
+    match which % 24 {
         0 => Create { dir: a, name: name(b, c), kind: d },
         1 => Symlink { dir: a, name: name(b, c), len: word(d, e) % 4200 },
         2 => Link { ino: a, dir: b, name: name(c, d) },
@@ -221,6 +275,9 @@ fn decode_one([which, a, b, c, d, e, f, g]: [u8; 8]) -> Operation {
         },
         18 => Stripe { ino: a, first: u32::from(word(b, c)), count: word(d % 2, e), down: f % 2 == 0 },
         19 => Devour { ino: a, leave: b % 6 },
+        20 => SetXattr { ino: a, name: xattr(b, c), len: place_len(d, e), seed: f, flags: g },
+        21 => RemoveXattr { ino: a, name: xattr(b, c) },
+        22 => GetXattr { ino: a, name: xattr(b, c) },
         _ => Remount,
     }
 }

@@ -30,6 +30,7 @@ pub struct Node {
     pub parent: Ino,
     /// The blocks that were ever written, everything else being a hole.
     pub chunks: BTreeMap<u64, Box<[u8; 4096]>>,
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 #[derive(Clone)]
@@ -74,6 +75,7 @@ impl Node {
             names: BTreeMap::new(),
             parent,
             chunks: BTreeMap::new(),
+            xattrs: BTreeMap::new(),
         }
     }
 
@@ -109,7 +111,7 @@ impl Oracle {
         self.nodes.get(&ino).ok_or(ENOENT)
     }
 
-    fn edit(&mut self, ino: Ino) -> &mut Node {
+    pub(super) fn edit(&mut self, ino: Ino) -> &mut Node {
         self.nodes.get_mut(&ino).expect("checked before")
     }
 

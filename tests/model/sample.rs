@@ -6,17 +6,17 @@ use sabfs::format::dirent::records;
 use sabfs::format::{BLOCK_SIZE, Block, FileKind, INODE_SIZE_BYTES, Inode, RawInode};
 use sabfs::store::runtime as rt;
 use sabfs::store::{HeapStore, Store};
-use sabfs::vfs::Ino;
+use sabfs::vfs::{Ino, XattrFlags};
 use std::sync::Arc;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// A sound volume with something of everything.
 pub struct Sample {
     pub volume: HeapVolume,
-    /// In the root, with a name for `file` and one for `inner`.
+    /// In the root, with a name for `file` and one for `inner`. Has attributes in a block.
     pub outer: Ino,
     pub inner: Ino,
-    /// Two and a half blocks.
+    /// Two and a half blocks. Has attributes in its inode.
     pub file: Ino,
     /// More extents than its inode holds.
     pub scattered: Ino,
@@ -46,6 +46,11 @@ impl Sample {
                 format!("a long name, for there to be several leaves {number}").as_bytes(),
                 file(),
             );
+        }
+        for (ino, value) in [(regular, &[b'v'; 5][..]), (outer, &[b'v'; 500])] {
+            for name in [&b"user.one"[..], b"trusted.two"] {
+                volume.set_xattr(ino, name, value, XattrFlags::empty()).unwrap();
+            }
         }
         Self { volume, outer, inner, file: regular, scattered, symlink, large }
     }

@@ -1,6 +1,6 @@
 //! How proptest makes and shrinks operations.
 
-use super::operations::{Name, Operation};
+use super::operations::{Name, Operation, XattrName};
 use proptest::prelude::*;
 
 fn name() -> impl Strategy<Value = Name> {
@@ -65,6 +65,37 @@ fn resize() -> impl Strategy<Value = Operation> {
     (any::<u8>(), offset()).prop_map(|(ino, size)| Operation::Resize { ino, size })
 }
 
+fn xattr() -> impl Strategy<Value = XattrName> {
+    prop_oneof![
+        12 => any::<u8>().prop_map(XattrName::Usual),
+        1 => any::<u8>().prop_map(XattrName::Odd),
+    ]
+}
+
+fn set_xattr() -> impl Strategy<Value = Operation> {
+    // What the inode has room for, what a block has, and more.
+    let len =
+        prop_oneof![6 => 0..70_u32, 3 => 0..1_500_u32, 2 => 3_900..4_100_u32, 1 => 65_530..65_540_u32];
+    let flags = prop_oneof![4 => Just(0_u8), 1 => 1..4_u8];
+    (any::<u8>(), xattr(), len, any::<u8>(), flags)
+        .prop_map(|(ino, name, len, seed, flags)| Operation::SetXattr { ino, name, len, seed, flags })
+}
+
+/// Attributes of few inodes, and hardly any space left.
+pub fn on_xattrs() -> impl Strategy<Value = Operation> {
+    use Operation::*;
+    prop_oneof![
+        2 => (any::<u8>(), name(), any::<u8>()).prop_map(|(dir, name, kind)| Create { dir, name, kind }),
+        1 => (any::<u8>(), name(), 90..110_u16).prop_map(|(dir, name, len)| Symlink { dir, name, len }),
+        12 => set_xattr(),
+        4 => (any::<u8>(), xattr()).prop_map(|(ino, name)| RemoveXattr { ino, name }),
+        1 => (any::<u8>(), xattr()).prop_map(|(ino, name)| GetXattr { ino, name }),
+        1 => (any::<u8>(), name()).prop_map(|(dir, name)| Unlink { dir, name }),
+        1 => devour(),
+        1 => Just(Remount),
+    ]
+}
+
 /// Directories that grow and shrink by hundreds of names.
 pub fn on_directories() -> impl Strategy<Value = Operation> {
     use Operation::*;
@@ -114,6 +145,9 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         2 => p().prop_map(|dir| CreateUnnamed { dir }),
         4 => p().prop_map(|ino| Hold { ino }),
         4 => p().prop_map(|ino| Forget { ino }),
+        3 => set_xattr(),
+        1 => (p(), xattr()).prop_map(|(ino, name)| RemoveXattr { ino, name }),
+        1 => (p(), xattr()).prop_map(|(ino, name)| GetXattr { ino, name }),
         2 => fill(120),
         2 => thin(),
         2 => stripe(60),

@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    fn free(&self) -> u64 {
+    pub(super) fn free(&self) -> u64 {
         self.volume.statfs().unwrap().free_blocks
     }
 
@@ -179,6 +179,11 @@ impl World {
                     self.write(ino, None, &content(*leave, count * 4096));
                 }
             }
+            Operation::SetXattr { ino, name, len, seed, flags } => {
+                self.set_xattr(self.any(*ino), name, *len, *seed, *flags);
+            }
+            Operation::RemoveXattr { ino, name } => self.remove_xattr(self.any(*ino), name),
+            Operation::GetXattr { ino, name } => self.get_xattr(self.any(*ino), name),
             Operation::Remount => {
                 let held = self.oracle.nodes.values().any(|node| node.held > 0);
                 if !held {
@@ -189,7 +194,12 @@ impl World {
     }
 
     /// Compares answers; true if the operation found no space, which the oracle then judges dry.
-    fn no_space<T>(&mut self, answer: &Answer<T>, free_before: u64, data_blocks: u64) -> bool {
+    pub(super) fn no_space<T>(
+        &mut self,
+        answer: &Answer<T>,
+        free_before: u64,
+        data_blocks: u64,
+    ) -> bool {
         let refused = answer.as_ref().err() == Some(&Errno::ENOSPC);
         if refused {
             self.refusals += 1;
@@ -201,7 +211,7 @@ impl World {
         refused
     }
 
-    fn judge<T: PartialEq + std::fmt::Debug>(
+    pub(super) fn judge<T: PartialEq + std::fmt::Debug>(
         &mut self,
         what: &str,
         refused: bool,
@@ -370,7 +380,7 @@ impl World {
         assert_eq!(answer, self.oracle.readlink(ino).map(<[u8]>::to_vec), "readlink {ino}");
     }
 
-    fn compare_attr(&self, attr: &Attr) {
+    pub(super) fn compare_attr(&self, attr: &Attr) {
         let node = &self.oracle.nodes[&attr.ino];
         let what = format!("attributes of {}: {attr:?}", attr.ino);
         assert_eq!(attr.kind, node.kind, "{what}");
@@ -379,12 +389,17 @@ impl World {
         assert_eq!(times, node.times, "{what}");
         assert_eq!((attr.nlink, attr.uid, attr.gid), (node.nlink, node.uid, node.gid), "{what}");
         assert_eq!(attr.rdev, node.rdev, "{what}");
-        let data = node.chunks.len() as u64;
+        let xattrs = node.xattr_blocks();
+        let data = node.chunks.len() as u64 + xattrs;
         match node.kind {
-            FileKind::Directory => assert_eq!(attr.blocks == 0, node.names.is_empty(), "{what}"),
-            FileKind::Symlink => assert_eq!(attr.blocks, u64::from(node.target.len() > 104), "{what}"),
+            FileKind::Directory => {
+                assert_eq!(attr.blocks == xattrs, node.names.is_empty(), "{what}");
+            }
+            FileKind::Symlink => {
+                assert_eq!(attr.blocks, u64::from(node.target.len() > 104) + xattrs, "{what}");
+            }
             // A file that was never larger lies in its inode.
-            FileKind::Regular if attr.blocks == 0 && node.size <= INLINE_DATA_MAX as u64 => {}
+            FileKind::Regular if attr.blocks == xattrs && node.size <= INLINE_DATA_MAX as u64 => {}
             // The tree needs a node for every few hundred extents, and keeps it while one is left there.
             _ => assert!((data..=data + data / 8 + 16).contains(&attr.blocks), "{what}, {data}"),
         }
@@ -397,6 +412,7 @@ impl World {
     pub fn compare_tree(&self) {
         for (&ino, node) in &self.oracle.nodes {
             self.compare_attr(&self.volume.getattr(ino).unwrap_or_else(|e| panic!("{ino}: {e}")));
+            self.compare_xattrs(ino);
             match node.kind {
                 FileKind::Directory => self.list(ino, usize::MAX),
                 FileKind::Symlink => self.readlink(ino),

@@ -88,8 +88,10 @@ pub enum Finding {
 
     /// A symbolic link's target is not what its length says, or holds a zero byte.
     Target { inode: u32 },
-    /// The extended attributes are longer than their place, or have a length and no place.
+    /// The extended attributes have a length that does not go with their place.
     Xattrs { inode: u32 },
+    /// The bytes behind the extended attributes are not zero.
+    XattrRemains { inode: u32 },
 
     /// A counter of the mounted volume is wrong; the next mount counts anew.
     Counter { name: &'static str, says: u32, found: u32 },
@@ -104,6 +106,7 @@ impl Finding {
             | Self::BlocksLeaked { .. }
             | Self::DirtyTail { .. }
             | Self::DirtyInline { .. }
+            | Self::XattrRemains { .. }
             | Self::FreeSlot { .. }
             | Self::Counter { .. } => Severity::Warning,
             _ => Severity::Error,
@@ -209,6 +212,9 @@ impl fmt::Display for Finding {
             Self::Target { inode } => write!(f, "the target of symbolic link {inode} is damaged"),
             Self::Xattrs { inode } => {
                 write!(f, "the extended attributes of inode {inode} have an impossible length")
+            }
+            Self::XattrRemains { inode } => {
+                write!(f, "inode {inode} has bytes behind its extended attributes")
             }
             Self::Counter { name, says, found } => {
                 write!(f, "the mounted volume counts {says} {name} but there are {found}")

@@ -2,11 +2,11 @@
 
 use super::{Checker, Finding};
 use crate::core::extent::{self, Mapping, Visit};
-use crate::core::{Blocks, Error};
+use crate::core::{Blocks, Error, XattrList};
 use crate::errno::Errno;
 use crate::format::{
     BLOCK_SIZE, BlockKind, Extent, FileKind, HEADER_SIZE_BYTES, INO_INODE_FILE, Inode, SYMLINK_HEAD,
-    SYMLINK_INLINE_MAX, check_header,
+    SYMLINK_INLINE_MAX, check_header, check_xattrs,
 };
 use crate::store::Store;
 
@@ -138,18 +138,26 @@ impl<S: Store> Checker<'_, S> {
         true
     }
 
+    /// Looks at the attributes; false if their block is not what the inode says.
     fn xattrs(&mut self, inode: &Inode) -> bool {
-        let number = inode.number;
-        if usize::from(inode.raw.xattr_len.get()) > inode.raw.xattrs.len() {
-            self.report.add(Finding::Xattrs { inode: number });
-        }
-        let block = inode.raw.xattr_block.get();
-        if block == 0 {
-            return true;
-        }
-        let Some((_, used)) = self.owned_block(block, BlockKind::Xattrs, number) else { return false };
-        if used as usize > BLOCK_SIZE - HEADER_SIZE_BYTES {
-            self.report.add(Finding::Xattrs { inode: number });
+        let list = match inode.raw.xattr_block.get() {
+            0 => XattrList::read(&self.core.image, inode),
+            block => match self.owned_block(block, BlockKind::Xattrs, inode.number) {
+                Some((bytes, _)) => XattrList::of_block(bytes, inode),
+                None => return false,
+            },
+        };
+        match list {
+            Ok(list) => {
+                if let Err(corrupt) = check_xattrs(list.as_bytes(), inode.number) {
+                    self.report.add(Finding::Structure(corrupt));
+                }
+                let behind = inode.raw.xattrs.get(usize::from(inode.raw.xattr_len.get())..);
+                if list.has_remains() || behind.is_some_and(|rest| rest.iter().any(|&byte| byte != 0)) {
+                    self.report.add(Finding::XattrRemains { inode: inode.number });
+                }
+            }
+            Err(_) => self.report.add(Finding::Xattrs { inode: inode.number }),
         }
         true
     }
