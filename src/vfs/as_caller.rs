@@ -147,4 +147,15 @@ impl<S: Store> Volume<S> {
     ) -> Result<(Ino, Vec<u8>), Errno> {
         self.trusted().walk_parent(start, root, path, purpose)
     }
+
+    /// Renames from path to path; see [`AsCaller::rename_paths`].
+    pub fn rename_paths(
+        &self,
+        from: (Ino, &[u8]),
+        to: (Ino, &[u8]),
+        root: Ino,
+        flags: RenameFlags,
+    ) -> Result<(), Errno> {
+        self.trusted().rename_paths(from, to, root, flags)
+    }
 }
