@@ -19,6 +19,7 @@ const FCHMODAT2: libc::c_long = 452;
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     pub protected_hardlinks: bool,
+    pub protected_symlinks: bool,
 }
 
 pub struct Host {
@@ -35,6 +36,22 @@ impl Rules {
     pub fn read() -> Self {
         RULES.get().expect("the thread has entered its root")
     }
+}
+
+/// Why this process cannot act as other users, if it cannot.
+pub fn hindrance() -> Option<&'static str> {
+    // To give away, to get past permissions both ways, to own all, to keep set-ID, to change groups and
+    // users, to change the root, to make devices.
+    const NEEDED: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 18 | 1 << 27;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default();
+    let capabilities = u64::from_str_radix(line.trim(), 16).unwrap_or(0);
+    if capabilities & NEEDED != NEEDED {
+        return Some("only root can act as other users");
+    }
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let all = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    (!all).then_some("this is not the host's own root")
 }
 
 fn c_path(path: &str) -> CString {
@@ -86,8 +103,8 @@ impl Host {
         let hardlinks = fs::read_to_string("/proc/sys/fs/protected_hardlinks");
         let protected_hardlinks = hardlinks.is_ok_and(|text| text.trim() != "0");
         let symlinks = fs::read_to_string("/proc/sys/fs/protected_symlinks");
-        assert!(symlinks.is_ok_and(|text| text.trim() == "0"), "fs.protected_symlinks is on");
-        RULES.set(Some(Rules { protected_hardlinks }));
+        let protected_symlinks = symlinks.is_ok_and(|text| text.trim() != "0");
+        RULES.set(Some(Rules { protected_hardlinks, protected_symlinks }));
         let (proc, folder) = (c_path("/proc/thread-self/fd"), c_path(folder.to_str().unwrap()));
         // SAFETY: the paths are strings that live until the calls are over. The first call gives this
         // thread a root, a working directory and a mask of its own, so no other one sees the rest.

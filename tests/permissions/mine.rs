@@ -108,10 +108,13 @@ impl Mine {
         assert!(report.is_clean(), "{report}");
     }
 
-    /// Whether the host has no say of its own: a hardened one refuses links to files of others; opening
-    /// a pipe waits; and not all file systems note a truncation that leaves the size as it is.
+    /// Whether the host has no say of its own: a hardened one refuses links to files of others, and
+    /// to follow links in sticky directories; opening a pipe waits; and not all file systems note a truncation that leaves the size as it is.
     pub fn comparable(&self, user: &User, call: &Call, rules: &Rules) -> bool {
         let at = |path: &str, follow| self.volume.walk(ROOT, ROOT, path.as_bytes(), options(follow));
+        if rules.protected_symlinks && self.has_protected_link(user) {
+            return false;
+        }
         match call {
             Call::Link { from, .. } if rules.protected_hardlinks => {
                 at(from, false).is_ok_and(|attr| attr.uid == user.uid) || user.uid == 0
@@ -123,6 +126,21 @@ impl Mine {
                 .is_ok_and(|attr| matches!(attr.kind, FileKind::Regular | FileKind::Directory)),
             _ => true,
         }
+    }
+
+    /// Whether the tree has a symlink that a hardened host does not let the user follow.
+    fn has_protected_link(&self, user: &User) -> bool {
+        let (mut dirs, mut found) = (std::collections::BTreeMap::new(), false);
+        self.visit("", ROOT, &mut |path, attr| {
+            let dir = path.rfind('/').and_then(|end| dirs.get(&path[..end]));
+            if let Some(&(mode, owner)) = dir.filter(|_| attr.kind == FileKind::Symlink) {
+                found |= mode & 0o1002 == 0o1002 && attr.uid != user.uid && attr.uid != owner;
+            }
+            if attr.kind == FileKind::Directory {
+                dirs.insert(path.to_owned(), (attr.mode, attr.uid));
+            }
+        });
+        found
     }
 
     pub fn act(&mut self, user: &User, call: &Call) -> Result<(), Errno> {
