@@ -8,8 +8,8 @@ use sabfs::core::check::check;
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;
 use sabfs::vfs::{
-    Access, Attr, Caller, NewInode, Purpose, RenameFlags, SetAttr, TimeChange, Volume, WalkOptions,
-    xattr_allowed,
+    Access, AllocateMode, Attr, Caller, NewInode, Purpose, RenameFlags, SetAttr, TimeChange, Volume,
+    WalkOptions, xattr_allowed,
 };
 
 const USER: Caller<'static> = Caller { uid: 1001, gid: 2001, groups: &[2002], checked: true };
@@ -152,12 +152,13 @@ fn writers_cost_a_file_its_set_id_bits() {
     let mode = || v.getattr(f).unwrap().mode & 0o7777;
     for (caller, after) in [(&OTHER, 0o666), (&SUPERUSER, 0o6666), (&Caller::TRUSTED, 0o6666)] {
         let view = v.as_caller(caller);
-        for change in 0..4 {
+        for change in 0..5 {
             v.setattr(f, &with_mode(0o6666)).unwrap();
             match change {
                 0 => drop(view.write(f, 0, b"x").unwrap()),
                 1 => drop(view.append(f, b"x").unwrap()),
                 2 => drop(view.resize_opened(f, 3).unwrap()),
+                3 => view.allocate(f, AllocateMode::ZERO_RANGE, 0, 9).unwrap(),
                 _ => {
                     let set = SetAttr { size_bytes: Some(5), ..Default::default() };
                     view.setattr(f, &set).unwrap();
