@@ -4,7 +4,7 @@
 use super::access::{self, Access, Caller};
 use super::rename::RenameFlags;
 use super::types::{Attr, Ino, NewInode, SetAttr};
-use super::{Purpose, Volume, WalkOptions};
+use super::{AllocateMode, Purpose, Volume, WalkOptions};
 use crate::errno::Errno;
 use crate::format::FileKind;
 use crate::store::Store;
@@ -34,16 +34,27 @@ impl<S: Store> AsCaller<'_, S> {
         Ok(attr)
     }
 
-    /// As `Volume::write`, which costs a file its set-ID bits unless root does it.
+    /// As `Volume::write`, which costs a file its set-ID bits unless root does it. They fall first, as on
+    /// Linux, even when there is no space for the bytes then: at no moment may foreign bytes have them.
     pub fn write(&self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
-        self.drop_set_id(ino)?;
+        if !bytes.is_empty() {
+            self.drop_set_id(ino)?;
+        }
         self.volume.write(ino, offset, bytes)
     }
 
-    /// As `Volume::append`, which costs a file its set-ID bits unless root does it.
+    /// As `Volume::append`, which costs a file its set-ID bits as `write` does.
     pub fn append(&self, ino: Ino, bytes: &[u8]) -> Result<(u64, usize), Errno> {
-        self.drop_set_id(ino)?;
+        if !bytes.is_empty() {
+            self.drop_set_id(ino)?;
+        }
         self.volume.append(ino, bytes)
+    }
+
+    /// As `Volume::allocate`, which costs a file its set-ID bits as `write` does.
+    pub fn allocate(&self, ino: Ino, mode: AllocateMode, offset: u64, len: u64) -> Result<(), Errno> {
+        self.drop_set_id(ino)?;
+        self.volume.allocate(ino, mode, offset, len)
     }
 
     /// Takes the set-ID bits from a file that is about to be written by anyone but root.
@@ -146,5 +157,16 @@ impl<S: Store> Volume<S> {
         purpose: Purpose,
     ) -> Result<(Ino, Vec<u8>), Errno> {
         self.trusted().walk_parent(start, root, path, purpose)
+    }
+
+    /// Renames from path to path; see [`AsCaller::rename_paths`].
+    pub fn rename_paths(
+        &self,
+        from: (Ino, &[u8]),
+        to: (Ino, &[u8]),
+        root: Ino,
+        flags: RenameFlags,
+    ) -> Result<(), Errno> {
+        self.trusted().rename_paths(from, to, root, flags)
     }
 }

@@ -8,7 +8,7 @@ use super::names::{check_name, directory, drop_name};
 use super::types::{Ino, NewInode};
 use crate::core::{self, DirEntry, Txn};
 use crate::errno::Errno;
-use crate::format::{FileKind, INO_ROOT};
+use crate::format::{FileKind, INO_ROOT, Inode};
 use crate::store::Store;
 use bitflags::bitflags;
 
@@ -25,6 +25,15 @@ bitflags! {
         const EXCHANGE = 2;
         /// Leave a whiteout, a character device 0:0, under the old name.
         const WHITEOUT = 4;
+    }
+}
+
+impl RenameFlags {
+    /// `EINVAL` for a combination that makes no sense.
+    pub(super) fn check(self) -> Result<(), Errno> {
+        let alone = !self.intersects(Self::NOREPLACE | Self::WHITEOUT);
+        let known = Self::all().contains(self);
+        if known && (alone || !self.contains(Self::EXCHANGE)) { Ok(()) } else { Err(Errno::EINVAL) }
     }
 }
 
@@ -48,11 +57,8 @@ impl<S: Store> AsCaller<'_, S> {
         to: &[u8],
         flags: RenameFlags,
     ) -> Result<(), Errno> {
+        flags.check()?;
         let noreplace = flags.contains(RenameFlags::NOREPLACE);
-        let alone = !flags.intersects(RenameFlags::NOREPLACE | RenameFlags::WHITEOUT);
-        if flags.contains(RenameFlags::EXCHANGE) && !alone {
-            return Err(Errno::EINVAL);
-        }
         for (name, errno) in
             [(from, Errno::EBUSY), (to, if noreplace { Errno::EEXIST } else { Errno::EBUSY })]
         {
@@ -61,7 +67,6 @@ impl<S: Store> AsCaller<'_, S> {
             }
         }
         check_name(from)?;
-        check_name(to)?;
         let now = self.volume.now();
         let (from, to) = (Side { dir: from_dir, name: from }, Side { dir: to_dir, name: to });
         self.volume.mutate(|txn| rename(txn, self.caller, from, to, flags, now))
@@ -76,8 +81,10 @@ fn rename<S: Store>(
     flags: RenameFlags,
     now: i64,
 ) -> core::Result<()> {
-    let moved = lookup(txn, caller, from)?.ok_or(Errno::ENOENT)?;
-    let replaced = lookup(txn, caller, to)?;
+    let (from_dir, to_dir) = (directory(txn, caller, from.dir)?, directory(txn, caller, to.dir)?);
+    let moved = txn.dir_lookup(&from_dir, from.name)?.ok_or(Errno::ENOENT)?;
+    check_name(to.name)?;
+    let replaced = txn.dir_lookup(&to_dir, to.name)?;
     let exchange = flags.contains(RenameFlags::EXCHANGE);
     if replaced.is_some() && flags.contains(RenameFlags::NOREPLACE) {
         return Err(Errno::EEXIST.into());
@@ -97,7 +104,7 @@ fn rename<S: Store>(
             return Ok(());
         }
     }
-    permit(txn, caller, (from, moved), (to, replaced), exchange)?;
+    permit(txn, caller, (&from_dir, moved), (&to_dir, replaced), exchange)?;
     let Some(replaced) = replaced else {
         enter(txn, to, moved, now)?;
         leave(txn, caller, from, flags, now)?;
@@ -125,15 +132,14 @@ fn rename<S: Store>(
 fn permit<S: Store>(
     txn: &Txn<'_, S>,
     caller: &Caller<'_>,
-    (from, moved): (Side<'_>, DirEntry),
-    (to, replaced): (Side<'_>, Option<DirEntry>),
+    (from_dir, moved): (&Inode, DirEntry),
+    (to_dir, replaced): (&Inode, Option<DirEntry>),
     exchange: bool,
 ) -> core::Result<()> {
-    let to_dir = txn.inode(to.dir)?;
-    caller.may_remove(&txn.inode(from.dir)?, &txn.inode(moved.inode)?)?;
+    caller.may_remove(from_dir, &txn.inode(moved.inode)?)?;
     match replaced {
-        None => caller.may(&to_dir, Access::WRITE)?,
-        Some(replaced) => caller.may_remove(&to_dir, &txn.inode(replaced.inode)?)?,
+        None => caller.may(to_dir, Access::WRITE)?,
+        Some(replaced) => caller.may_remove(to_dir, &txn.inode(replaced.inode)?)?,
     }
     match replaced.map(|replaced| (moved.kind, replaced.kind)) {
         _ if exchange => {}
@@ -144,20 +150,11 @@ fn permit<S: Store>(
     }
     let returns = replaced.filter(|_| exchange);
     for entry in [Some(moved), returns].into_iter().flatten() {
-        if entry.kind == FileKind::Directory && from.dir != to.dir {
+        if entry.kind == FileKind::Directory && from_dir.number != to_dir.number {
             caller.may(&txn.inode(entry.inode)?, Access::WRITE)?;
         }
     }
     Ok(())
-}
-
-fn lookup<S: Store>(
-    txn: &mut Txn<'_, S>,
-    caller: &Caller<'_>,
-    side: Side<'_>,
-) -> core::Result<Option<DirEntry>> {
-    let inode = directory(txn, caller, side.dir)?;
-    txn.dir_lookup(&inode, side.name)
 }
 
 /// Gives `errno` when `dir` is `ancestor` or lies below it.

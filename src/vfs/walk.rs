@@ -5,7 +5,7 @@
 
 use super::access::{Access, allowed};
 use super::types::{Attr, Ino};
-use super::{AsCaller, Volume};
+use super::{AsCaller, RenameFlags, Volume};
 use crate::errno::Errno;
 use crate::format::{FileKind, INO_ROOT, NAME_MAX};
 use crate::store::Store;
@@ -44,13 +44,6 @@ pub enum Purpose {
     Unlink,
     /// `rmdir`.
     RemoveDirectory,
-    /// The old name of `rename`.
-    RenameFrom,
-    /// The new name of `rename`.
-    RenameTo {
-        /// Whether what is renamed is a directory.
-        directory: bool,
-    },
 }
 
 /// Where a walk has ended.
@@ -70,6 +63,10 @@ enum Last {
     Taken { follow: bool },
     /// The walk ends before it, unless it is a symlink to follow.
     Left { follow: bool },
+}
+
+fn is_dots(name: &[u8]) -> bool {
+    name == b"." || name == b".."
 }
 
 impl<S: Store> AsCaller<'_, S> {
@@ -110,12 +107,13 @@ impl<S: Store> AsCaller<'_, S> {
             return Err(match purpose {
                 Purpose::MakeDirectory | Purpose::Make => Errno::EEXIST,
                 Purpose::Open { .. } | Purpose::Unlink => Errno::EISDIR,
-                Purpose::RemoveDirectory | Purpose::RenameFrom | Purpose::RenameTo { .. } => {
-                    Errno::EBUSY
-                }
+                Purpose::RemoveDirectory => Errno::EBUSY,
             });
         };
-        let (dir, dots) = (end.attr.ino, name == b"." || name == b"..");
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let (dir, dots) = (end.attr.ino, is_dots(&name));
         match purpose {
             Purpose::Open { .. } if end.slash || dots => return Err(Errno::EISDIR),
             _ if !end.slash || dots => {}
@@ -127,13 +125,51 @@ impl<S: Store> AsCaller<'_, S> {
                 let directory = self.lookup(dir, &name)?.kind == FileKind::Directory;
                 return Err(if directory { Errno::EISDIR } else { Errno::ENOTDIR });
             }
-            Purpose::RenameFrom if self.lookup(dir, &name)?.kind != FileKind::Directory => {
-                return Err(Errno::ENOTDIR);
-            }
-            Purpose::RenameTo { directory: false } => return Err(Errno::ENOTDIR),
             _ => {}
         }
         Ok((dir, name))
+    }
+
+    /// Renames from path to path, each with the directory that it starts from. Beside what `rename` and
+    /// `walk` refuse: `ENOTDIR` for slashes behind the name of what is no directory, and is to be none.
+    pub fn rename_paths(
+        &self,
+        from: (Ino, &[u8]),
+        to: (Ino, &[u8]),
+        root: Ino,
+        flags: RenameFlags,
+    ) -> Result<(), Errno> {
+        flags.check()?;
+        let exchange = flags.contains(RenameFlags::EXCHANGE);
+        let noreplace = flags.contains(RenameFlags::NOREPLACE);
+        let (from, to) = (self.end(from, root)?, self.end(to, root)?);
+        let Some(from_name) = from.name.filter(|name| !is_dots(name)) else {
+            return Err(Errno::EBUSY);
+        };
+        let Some(to_name) = to.name.filter(|name| !is_dots(name)) else {
+            return Err(if noreplace { Errno::EEXIST } else { Errno::EBUSY });
+        };
+        // Without slashes the operation itself has all to say.
+        if from.slash || to.slash {
+            let directory = self.lookup(from.attr.ino, &from_name)?.kind == FileKind::Directory;
+            let target = self.lookup(to.attr.ino, &to_name).map(|attr| attr.kind);
+            match target {
+                Ok(_) if noreplace => return Err(Errno::EEXIST),
+                Ok(kind) if exchange && to.slash && kind != FileKind::Directory => {
+                    return Err(Errno::ENOTDIR);
+                }
+                Err(errno) if errno != Errno::ENOENT || exchange => return Err(errno),
+                _ => {}
+            }
+            if !directory && (from.slash || !exchange) {
+                return Err(Errno::ENOTDIR);
+            }
+        }
+        self.rename(from.attr.ino, &from_name, to.attr.ino, &to_name, flags)
+    }
+
+    fn end(&self, (start, path): (Ino, &[u8]), root: Ino) -> Result<End, Errno> {
+        self.run(start, root, path, Last::Left { follow: false })
     }
 
     fn run(&self, start: Ino, root: Ino, path: &[u8], last: Last) -> Result<End, Errno> {
@@ -162,9 +198,6 @@ impl<S: Store> AsCaller<'_, S> {
                 let link = follow && !slash && self.is_link(&at, name)?;
                 if !link {
                     allowed(&at, self.caller, Access::EXEC)?;
-                    if name.len() > NAME_MAX {
-                        return Err(Errno::ENAMETOOLONG);
-                    }
                     return Ok(End { attr: at, name: Some(name.to_vec()), slash });
                 }
             }

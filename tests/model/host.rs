@@ -244,10 +244,6 @@ impl Host {
     }
 
     fn rename(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8]), flags: RenameFlags) -> Option<()> {
-        // Which of two complaints comes first is the host's business.
-        if to.1.len() > 255 {
-            return None;
-        }
         let (a, b) = (c_path(&self.entry(from.0, from.1)?), c_path(&self.entry(to.0, to.1)?));
         // SAFETY: both are strings that live until the call is over.
         let host = answer(unsafe {

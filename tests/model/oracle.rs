@@ -326,8 +326,10 @@ impl Oracle {
             return Err(if noreplace { EEXIST } else { EBUSY });
         }
         check_name(from.1)?;
-        check_name(to.1)?;
+        self.directory(from.0)?;
+        self.directory(to.0)?;
         let moved = self.child(from.0, from.1)?.ok_or(ENOENT)?;
+        check_name(to.1)?;
         let replaced = self.child(to.0, to.1)?;
         if noreplace && replaced.is_some() {
             return Err(EEXIST);
