@@ -356,3 +356,64 @@ fn a_full_volume_leaves_small_files_as_they_are() {
     v.write(f, 90, b"within").unwrap();
     sound(&v);
 }
+
+#[test]
+fn ranges_are_copied_with_their_holes() {
+    let v = volume(2_000);
+    let (f, g) = (create(&v), v.create(ROOT, b"g", &file()).unwrap().ino);
+    v.write(f, 100, &[1; 200]).unwrap();
+    v.write(f, 40_000, &[2; 3_000]).unwrap();
+    resize(&v, f, 100_000);
+    v.write(g, 0, &[9; 60_000]).unwrap();
+    // Bounded by the source's end.
+    assert_eq!(v.copy_range(f, 0, g, 0, 1 << 40), Ok(100_000));
+    assert!(bytes(&v, g) == bytes(&v, f));
+    assert_eq!(v.seek_data(g, 4_096), Ok(36_864));
+    assert_eq!(v.seek_data(g, 45_056), Err(Errno::ENXIO));
+    sound(&v);
+    // At offsets of no block; what lay there before is gone.
+    v.write(g, 0, &[9; 60_000]).unwrap();
+    assert_eq!(v.copy_range(f, 50, g, 10_007, 45_000), Ok(45_000));
+    let mut expected = vec![9; 60_000];
+    expected.resize(100_000, 0);
+    expected[10_007..55_007].copy_from_slice(&bytes(&v, f)[50..45_050]);
+    assert!(bytes(&v, g) == expected);
+    sound(&v);
+    // Small ones, and out of one file into itself.
+    let small = v.create(ROOT, b"small", &file()).unwrap().ino;
+    v.write(small, 0, b"abcdefgh").unwrap();
+    assert_eq!(v.copy_range(small, 1, small, 4, 3), Ok(3));
+    assert_eq!(bytes(&v, small), b"abcdbcdh");
+    assert_eq!(v.copy_range(f, 0, small, 6, 104), Ok(104));
+    let mut expected = b"abcdbc".to_vec();
+    expected.extend(&bytes(&v, f)[..104]);
+    assert_eq!(bytes(&v, small), expected);
+    assert_eq!(v.copy_range(small, 200, f, 0, 10), Ok(0));
+    sound(&v);
+}
+
+#[test]
+fn copying_is_refused_as_on_linux() {
+    let v = volume(200);
+    let f = create(&v);
+    let fifo = v.create(ROOT, b"fifo", &new(FileKind::Fifo)).unwrap().ino;
+    v.write(f, 0, &[1; 10_000]).unwrap();
+    let g = v.create(ROOT, b"g", &file()).unwrap().ino;
+    assert_eq!(v.copy_range(f, 0, ROOT, 0, 1), Err(Errno::EISDIR));
+    assert_eq!(v.copy_range(ROOT, 0, f, 0, 1), Err(Errno::EISDIR));
+    assert_eq!(v.copy_range(f, 0, fifo, 0, 1), Err(Errno::EINVAL));
+    assert_eq!(v.copy_range(f, 0, f, 9_999, 10_000), Err(Errno::EINVAL));
+    assert_eq!(v.copy_range(f, 5_000, f, 0, 5_000), Ok(5_000));
+    assert_eq!(v.copy_range(f, u64::MAX, g, 0, 2), Err(Errno::EOVERFLOW));
+    assert_eq!(v.copy_range(f, 0, g, i64::MAX as u64, 1), Err(Errno::EOVERFLOW));
+    assert_eq!(v.copy_range(f, 0, g, FILE_SIZE_MAX, 1), Err(Errno::EFBIG));
+    // What there is room for is copied.
+    let other = v.create(ROOT, b"other", &file()).unwrap().ino;
+    while v.statfs().unwrap().free_blocks > 2 {
+        v.append(other, &[1; 4096]).unwrap();
+    }
+    assert_eq!(v.copy_range(f, 0, g, 0, 10_000), Ok(8_192));
+    assert_eq!(v.copy_range(f, 0, g, 8_192, 10_000), Err(Errno::ENOSPC));
+    assert_eq!(v.getattr(g).unwrap().size_bytes, 8_192);
+    sound(&v);
+}
