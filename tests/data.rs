@@ -166,6 +166,58 @@ fn allocating_is_refused_as_on_linux() {
 }
 
 #[test]
+fn ranges_are_taken_out_and_put_in() {
+    const COLLAPSE: AllocateMode = AllocateMode::COLLAPSE_RANGE;
+    const INSERT: AllocateMode = AllocateMode::INSERT_RANGE;
+    let v = volume(1_000);
+    let f = create(&v);
+    let mut expected: Vec<u8> = (0..30_000_u32).map(|at| (at / 100 + 1) as u8).collect();
+    v.write(f, 0, &expected).unwrap();
+    tick();
+    v.allocate(f, COLLAPSE, 4_096, 8_192).unwrap();
+    expected.drain(4_096..12_288);
+    let attr = v.getattr(f).unwrap();
+    assert_eq!((attr.size_bytes, attr.blocks, attr.mtime_ns), (21_808, 6, volumes::now()));
+    assert!(bytes(&v, f) == expected);
+    v.allocate(f, INSERT, 8_192, 4_096).unwrap();
+    expected.splice(8_192..8_192, [0; 4_096]);
+    assert!(bytes(&v, f) == expected);
+    assert_eq!((v.seek_hole(f, 0), v.seek_data(f, 8_192)), (Ok(8_192), Ok(12_288)));
+    sound(&v);
+    let allocate = |mode, offset, len| v.allocate(f, mode, offset, len).unwrap_err();
+    for (mode, offset, len, errno) in [
+        (COLLAPSE, 100, 4_096, Errno::EINVAL),
+        (COLLAPSE, 4_096, 100, Errno::EINVAL),
+        // Up to the end: that is what cutting a file off is for.
+        (COLLAPSE, 4_096, 24_576, Errno::EINVAL),
+        (COLLAPSE | KEEP_SIZE, 0, 4_096, Errno::EINVAL),
+        (INSERT | KEEP_SIZE, 0, 4_096, Errno::EINVAL),
+        (INSERT | COLLAPSE, 0, 4_096, Errno::EINVAL),
+        (INSERT, 4_096, 1, Errno::EINVAL),
+        (INSERT, 28_672, 4_096, Errno::EINVAL),
+        (INSERT, 0, FILE_SIZE_MAX - 4_096, Errno::EFBIG),
+        (INSERT, FILE_SIZE_MAX, 4_096, Errno::EFBIG),
+    ] {
+        assert_eq!(allocate(mode, offset, len), errno, "{mode:?} {offset} {len}");
+    }
+    // Blocks that are reserved behind the end move, too, as far as there is a place for them.
+    v.allocate(f, KEEP_SIZE, FILE_SIZE_MAX - 4_096, 4_096).unwrap();
+    assert_eq!(allocate(INSERT, 0, 4_096), Errno::EFBIG);
+    assert!(bytes(&v, f) == expected);
+    v.allocate(f, COLLAPSE, 0, 4_096).unwrap();
+    v.allocate(f, INSERT, 0, 4_096).unwrap();
+    sound(&v);
+    // A small file leaves its inode.
+    let small = v.create(ROOT, b"small", &file()).unwrap().ino;
+    v.write(small, 0, b"small").unwrap();
+    assert_eq!(v.allocate(small, COLLAPSE, 0, 4_096), Err(Errno::EINVAL));
+    v.allocate(small, INSERT, 0, 4_096).unwrap();
+    let found = bytes(&v, small);
+    assert!(found[..4_096] == [0; 4_096] && found[4_096..] == *b"small");
+    sound(&v);
+}
+
+#[test]
 fn without_space_nothing_is_reserved() {
     // Room to grow, which an impossible wish must not use up.
     let v = volume(20_000);
@@ -203,7 +255,14 @@ fn a_fragmented_volume_gives_back_what_did_not_suffice() {
     assert!(before.1 > 900, "{before:?}");
     assert_eq!(v.allocate(f, KEEP_SIZE, 0, before.1 * 4096), Err(Errno::ENOSPC));
     assert_eq!((v.getattr(f).unwrap(), v.statfs().unwrap().free_blocks), before);
-    v.allocate(f, KEEP_SIZE, 0, (before.1 - 8) * 4096).unwrap();
+    // A small file has left its inode by then, and keeps the block that it went to.
+    let small = v.create(ROOT, b"small", &file()).unwrap().ino;
+    v.write(small, 0, b"small").unwrap();
+    assert_eq!(v.allocate(small, ZERO_RANGE, 2, before.1 * 4096 - 4096), Err(Errno::ENOSPC));
+    // One for the bytes, one for the tree that was there for a moment.
+    assert_eq!((bytes(&v, small), v.getattr(small).unwrap().blocks), (b"small".to_vec(), 2));
+    sound(&v);
+    v.allocate(f, KEEP_SIZE, 0, (before.1 - 10) * 4096).unwrap();
     sound(&v);
 }
 

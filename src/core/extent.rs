@@ -10,6 +10,10 @@
 //!   node, which also covers everything before it.
 //! - No node but the root is empty.
 
+mod shift;
+
+pub use shift::{collapse, make_room};
+
 use super::error::Result;
 use super::txn::Txn;
 use super::{Blocks, Error};
