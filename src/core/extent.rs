@@ -12,7 +12,7 @@
 
 mod shift;
 
-pub use shift::{collapse, make_room};
+pub use shift::shift;
 
 use super::error::Result;
 use super::txn::Txn;

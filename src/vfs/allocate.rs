@@ -10,7 +10,7 @@ use super::attr::modified;
 use super::data::{BLOCK, fill_hole, goal_before, mark_data};
 use super::inline;
 use super::types::Ino;
-use crate::core::extent::{self, Mapping};
+use crate::core::extent::{self, Mapping, Visit};
 use crate::core::{self, Blocks, Core, Txn};
 use crate::errno::Errno;
 use crate::format::{FILE_SIZE_MAX, FileKind, Inode};
@@ -113,7 +113,7 @@ impl<S: Store> Volume<S> {
     /// `EINVAL` when `len` is 0, `EFBIG` when the range reaches behind the largest file, `EOPNOTSUPP` for
     /// modes that do not go together, `EISDIR`, `ESPIPE` or `ENODEV` for what is not a regular file.
     /// Ranges are taken out and put in by whole blocks, and only before the file's end: otherwise `EINVAL`.
-    /// A file in so many pieces (half a million or more behind the range) that the change would not fit a
+    /// A file in so many pieces (half a million or more) that the change would not fit a
     /// journal record gives `EFBIG`.
     /// After `ENOSPC` the file has the bytes and the size that it had, and no block more; only a small file
     /// that had to leave its inode may stay outside when the volume was in very many pieces.
@@ -156,7 +156,8 @@ impl<S: Store> Volume<S> {
                 return Err(Errno::EINVAL.into());
             }
             inode.raw.size = (size - (end - offset)).into();
-            extent::collapse(txn, inode, range.from, range.to)
+            extent::remove(txn, inode, range.from, range.to)?;
+            extent::shift(txn, inode, range.to, -i64::from(range.to - range.from))
         })
     }
 
@@ -171,16 +172,16 @@ impl<S: Store> Volume<S> {
             inode.raw.size = grown.ok_or(Errno::EFBIG)?.into();
             let old = inline::leave(inode);
             inline::settle(txn, inode, &old)?;
-            extent::make_room(txn, inode, range.from, range.to - range.from)
+            extent::shift(txn, inode, range.from, i64::from(range.to - range.from))
         })
     }
 
-    /// Moves extents; `change` gives how many nodes that wrote. All of them go into one journal record, so
-    /// that no crash leaves a file half moved.
+    /// Moves extents. All nodes that `change` writes go into one journal record, so that no crash leaves a
+    /// file half moved.
     fn shift(
         &self,
         ino: Ino,
-        mut change: impl FnMut(&mut Txn<'_, S>, &mut Inode) -> core::Result<u32>,
+        mut change: impl FnMut(&mut Txn<'_, S>, &mut Inode) -> core::Result<()>,
     ) -> Result<(), Errno> {
         let now = self.now();
         let (mut too_large, mut tries) = (false, 0);
@@ -189,7 +190,8 @@ impl<S: Store> Volume<S> {
                 let mut inode = txn.inode(ino)?;
                 allocatable(&inode)?;
                 txn.touch(ino);
-                let nodes = change(txn, &mut inode)?;
+                change(txn, &mut inode)?;
+                let nodes = nodes(txn, &inode)?;
                 let dirty = txn.image().store().load(rt::DIRTY_META_COUNT);
                 too_large = dirty.saturating_add(nodes) > ADMISSION_META_BLOCKS
                     && txn.image().durability() != Durability::Memory;
@@ -346,6 +348,16 @@ fn reserve_some<S: Store>(
     step.change = inode.raw.change.get();
     txn.put_inode(&inode)?;
     Ok(step)
+}
+
+/// Number of nodes of a file's tree.
+fn nodes<B: Blocks>(blocks: &B, inode: &Inode) -> core::Result<u32> {
+    let mut nodes = 0;
+    extent::walk(blocks, inode, &mut |visit| {
+        nodes += u32::from(matches!(visit, Visit::Node(_)));
+        Ok(())
+    })?;
+    Ok(nodes)
 }
 
 /// Number of blocks of a range that are holes.

@@ -3,7 +3,7 @@
 //! Only records change, no data. All nodes from the place on are written again, since a record says which
 //! file block it begins at.
 
-use super::{LEVELS_MAX, Node, child_of, continues, insert, remove};
+use super::{Node, child_of, continues, insert};
 use crate::core::Blocks;
 use crate::core::error::Result;
 use crate::core::txn::Txn;
@@ -17,46 +17,30 @@ struct Shift {
     /// First file block that moves.
     from: u32,
     /// By how many blocks, down if negative.
-    by: i64,
+    delta: i64,
     /// The part that moves of an extent that does not move as a whole.
     rest: Option<Extent>,
-    nodes: u32,
 }
 
-/// Takes file blocks `from..to` out: frees their blocks and moves everything behind them down. Gives how
-/// many nodes this wrote. The caller puts the inode back.
-pub fn collapse<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, from: u32, to: u32) -> Result<u32> {
-    remove(txn, inode, from, to)?;
-    shift(txn, inode, to, -i64::from(to - from))
-}
-
-/// Moves everything from file block `from` on up by `count` blocks, which leaves a hole. Gives how many
-/// nodes this wrote; `EFBIG` when a block would come to lie behind the last one that can be. The caller
-/// puts the inode back.
-pub fn make_room<S: Store>(
-    txn: &mut Txn<'_, S>,
-    inode: &mut Inode,
-    from: u32,
-    count: u32,
-) -> Result<u32> {
-    shift(txn, inode, from, i64::from(count))
-}
-
-fn shift<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, from: u32, by: i64) -> Result<u32> {
+/// Moves everything from file block `from` on by `delta` blocks: down over a hole, or up, which leaves one.
+/// An extent around `from` comes apart, for which there may be no space.
+///
+/// `EFBIG` when something would come to lie behind the last block that can be. The caller puts the inode
+/// back and changes its size.
+pub fn shift<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, from: u32, delta: i64) -> Result<()> {
     let mut root = Node::of_root(inode.extent_root(), inode.number)?;
-    let mut shift = Shift { from, by, rest: None, nodes: 0 };
+    let mut shift = Shift { from, delta, rest: None };
     shift.below(txn, inode, &mut root)?;
     root.write(txn, inode);
-    if let Some(extent) = shift.rest {
-        insert(txn, inode, extent)?;
+    match shift.rest {
+        Some(extent) => insert(txn, inode, extent),
+        None => Ok(()),
     }
-    // A new record may split a node on each level.
-    Ok(shift.nodes + u32::from(LEVELS_MAX) + 1)
 }
 
 impl Shift {
     fn place(&self, file_block: u32, count: u16) -> Result<u32> {
-        let place = i64::from(file_block) + self.by;
+        let place = i64::from(file_block) + self.delta;
         let place = u32::try_from(place).map_err(|_| Errno::EFBIG)?;
         place.checked_add(u32::from(count)).ok_or(Errno::EFBIG)?;
         Ok(place)
@@ -92,7 +76,6 @@ impl Shift {
             // Not less than it was, or as much less as everything below it.
             node.records[index].file_block = child.records[0].file_block;
             child.write(txn, inode);
-            self.nodes += 1;
         }
         Ok(())
     }
