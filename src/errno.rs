@@ -56,6 +56,7 @@ errnos! {
     EISDIR 21 31 "is a directory";
     EINVAL 22 28 "invalid argument";
     ENFILE 23 41 "too many open files";
+    EMFILE 24 33 "too many open files of one program";
     EFBIG 27 22 "file too large";
     ENOSPC 28 51 "no space left";
     ESPIPE 29 70 "not seekable";

@@ -166,6 +166,58 @@ fn allocating_is_refused_as_on_linux() {
 }
 
 #[test]
+fn ranges_are_taken_out_and_put_in() {
+    const COLLAPSE: AllocateMode = AllocateMode::COLLAPSE_RANGE;
+    const INSERT: AllocateMode = AllocateMode::INSERT_RANGE;
+    let v = volume(1_000);
+    let f = create(&v);
+    let mut expected: Vec<u8> = (0..30_000_u32).map(|at| (at / 100 + 1) as u8).collect();
+    v.write(f, 0, &expected).unwrap();
+    tick();
+    v.allocate(f, COLLAPSE, 4_096, 8_192).unwrap();
+    expected.drain(4_096..12_288);
+    let attr = v.getattr(f).unwrap();
+    assert_eq!((attr.size_bytes, attr.blocks, attr.mtime_ns), (21_808, 6, volumes::now()));
+    assert!(bytes(&v, f) == expected);
+    v.allocate(f, INSERT, 8_192, 4_096).unwrap();
+    expected.splice(8_192..8_192, [0; 4_096]);
+    assert!(bytes(&v, f) == expected);
+    assert_eq!((v.seek_hole(f, 0), v.seek_data(f, 8_192)), (Ok(8_192), Ok(12_288)));
+    sound(&v);
+    let allocate = |mode, offset, len| v.allocate(f, mode, offset, len).unwrap_err();
+    for (mode, offset, len, errno) in [
+        (COLLAPSE, 100, 4_096, Errno::EINVAL),
+        (COLLAPSE, 4_096, 100, Errno::EINVAL),
+        // Up to the end: that is what cutting a file off is for.
+        (COLLAPSE, 4_096, 24_576, Errno::EINVAL),
+        (COLLAPSE | KEEP_SIZE, 0, 4_096, Errno::EINVAL),
+        (INSERT | KEEP_SIZE, 0, 4_096, Errno::EINVAL),
+        (INSERT | COLLAPSE, 0, 4_096, Errno::EINVAL),
+        (INSERT, 4_096, 1, Errno::EINVAL),
+        (INSERT, 28_672, 4_096, Errno::EINVAL),
+        (INSERT, 0, FILE_SIZE_MAX - 4_096, Errno::EFBIG),
+        (INSERT, FILE_SIZE_MAX, 4_096, Errno::EFBIG),
+    ] {
+        assert_eq!(allocate(mode, offset, len), errno, "{mode:?} {offset} {len}");
+    }
+    // Blocks that are reserved behind the end move, too, as far as there is a place for them.
+    v.allocate(f, KEEP_SIZE, FILE_SIZE_MAX - 4_096, 4_096).unwrap();
+    assert_eq!(allocate(INSERT, 0, 4_096), Errno::EFBIG);
+    assert!(bytes(&v, f) == expected);
+    v.allocate(f, COLLAPSE, 0, 4_096).unwrap();
+    v.allocate(f, INSERT, 0, 4_096).unwrap();
+    sound(&v);
+    // A small file leaves its inode.
+    let small = v.create(ROOT, b"small", &file()).unwrap().ino;
+    v.write(small, 0, b"small").unwrap();
+    assert_eq!(v.allocate(small, COLLAPSE, 0, 4_096), Err(Errno::EINVAL));
+    v.allocate(small, INSERT, 0, 4_096).unwrap();
+    let found = bytes(&v, small);
+    assert!(found[..4_096] == [0; 4_096] && found[4_096..] == *b"small");
+    sound(&v);
+}
+
+#[test]
 fn without_space_nothing_is_reserved() {
     // Room to grow, which an impossible wish must not use up.
     let v = volume(20_000);
@@ -203,7 +255,14 @@ fn a_fragmented_volume_gives_back_what_did_not_suffice() {
     assert!(before.1 > 900, "{before:?}");
     assert_eq!(v.allocate(f, KEEP_SIZE, 0, before.1 * 4096), Err(Errno::ENOSPC));
     assert_eq!((v.getattr(f).unwrap(), v.statfs().unwrap().free_blocks), before);
-    v.allocate(f, KEEP_SIZE, 0, (before.1 - 8) * 4096).unwrap();
+    // A small file has left its inode by then, and keeps the block that it went to.
+    let small = v.create(ROOT, b"small", &file()).unwrap().ino;
+    v.write(small, 0, b"small").unwrap();
+    assert_eq!(v.allocate(small, ZERO_RANGE, 2, before.1 * 4096 - 4096), Err(Errno::ENOSPC));
+    // One for the bytes, one for the tree that was there for a moment.
+    assert_eq!((bytes(&v, small), v.getattr(small).unwrap().blocks), (b"small".to_vec(), 2));
+    sound(&v);
+    v.allocate(f, KEEP_SIZE, 0, (before.1 - 10) * 4096).unwrap();
     sound(&v);
 }
 
@@ -354,5 +413,66 @@ fn a_full_volume_leaves_small_files_as_they_are() {
     assert_eq!((v.getattr(f).unwrap(), bytes(&v, f)), (before, b"small".to_vec()));
     v.allocate(f, AllocateMode::empty(), 50, 50).unwrap();
     v.write(f, 90, b"within").unwrap();
+    sound(&v);
+}
+
+#[test]
+fn ranges_are_copied_with_their_holes() {
+    let v = volume(2_000);
+    let (f, g) = (create(&v), v.create(ROOT, b"g", &file()).unwrap().ino);
+    v.write(f, 100, &[1; 200]).unwrap();
+    v.write(f, 40_000, &[2; 3_000]).unwrap();
+    resize(&v, f, 100_000);
+    v.write(g, 0, &[9; 60_000]).unwrap();
+    // Bounded by the source's end.
+    assert_eq!(v.copy_range(f, 0, g, 0, 1 << 40), Ok(100_000));
+    assert!(bytes(&v, g) == bytes(&v, f));
+    assert_eq!(v.seek_data(g, 4_096), Ok(36_864));
+    assert_eq!(v.seek_data(g, 45_056), Err(Errno::ENXIO));
+    sound(&v);
+    // At offsets of no block; what lay there before is gone.
+    v.write(g, 0, &[9; 60_000]).unwrap();
+    assert_eq!(v.copy_range(f, 50, g, 10_007, 45_000), Ok(45_000));
+    let mut expected = vec![9; 60_000];
+    expected.resize(100_000, 0);
+    expected[10_007..55_007].copy_from_slice(&bytes(&v, f)[50..45_050]);
+    assert!(bytes(&v, g) == expected);
+    sound(&v);
+    // Small ones, and out of one file into itself.
+    let small = v.create(ROOT, b"small", &file()).unwrap().ino;
+    v.write(small, 0, b"abcdefgh").unwrap();
+    assert_eq!(v.copy_range(small, 1, small, 4, 3), Ok(3));
+    assert_eq!(bytes(&v, small), b"abcdbcdh");
+    assert_eq!(v.copy_range(f, 0, small, 6, 104), Ok(104));
+    let mut expected = b"abcdbc".to_vec();
+    expected.extend(&bytes(&v, f)[..104]);
+    assert_eq!(bytes(&v, small), expected);
+    assert_eq!(v.copy_range(small, 200, f, 0, 10), Ok(0));
+    sound(&v);
+}
+
+#[test]
+fn copying_is_refused_as_on_linux() {
+    let v = volume(200);
+    let f = create(&v);
+    let fifo = v.create(ROOT, b"fifo", &new(FileKind::Fifo)).unwrap().ino;
+    v.write(f, 0, &[1; 10_000]).unwrap();
+    let g = v.create(ROOT, b"g", &file()).unwrap().ino;
+    assert_eq!(v.copy_range(f, 0, ROOT, 0, 1), Err(Errno::EISDIR));
+    assert_eq!(v.copy_range(ROOT, 0, f, 0, 1), Err(Errno::EISDIR));
+    assert_eq!(v.copy_range(f, 0, fifo, 0, 1), Err(Errno::EINVAL));
+    assert_eq!(v.copy_range(f, 0, f, 9_999, 10_000), Err(Errno::EINVAL));
+    assert_eq!(v.copy_range(f, 5_000, f, 0, 5_000), Ok(5_000));
+    assert_eq!(v.copy_range(f, u64::MAX, g, 0, 2), Err(Errno::EOVERFLOW));
+    assert_eq!(v.copy_range(f, 0, g, i64::MAX as u64, 1), Err(Errno::EOVERFLOW));
+    assert_eq!(v.copy_range(f, 0, g, FILE_SIZE_MAX, 1), Err(Errno::EFBIG));
+    // What there is room for is copied.
+    let other = v.create(ROOT, b"other", &file()).unwrap().ino;
+    while v.statfs().unwrap().free_blocks > 2 {
+        v.append(other, &[1; 4096]).unwrap();
+    }
+    assert_eq!(v.copy_range(f, 0, g, 0, 10_000), Ok(8_192));
+    assert_eq!(v.copy_range(f, 0, g, 8_192, 10_000), Err(Errno::ENOSPC));
+    assert_eq!(v.getattr(g).unwrap().size_bytes, 8_192);
     sound(&v);
 }

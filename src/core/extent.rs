@@ -10,6 +10,10 @@
 //!   node, which also covers everything before it.
 //! - No node but the root is empty.
 
+mod shift;
+
+pub use shift::shift;
+
 use super::error::Result;
 use super::txn::Txn;
 use super::{Blocks, Error};

@@ -10,12 +10,13 @@ use super::attr::modified;
 use super::data::{BLOCK, fill_hole, goal_before, mark_data};
 use super::inline;
 use super::types::Ino;
-use crate::core::extent::{self, Mapping};
+use crate::core::extent::{self, Mapping, Visit};
 use crate::core::{self, Blocks, Core, Txn};
 use crate::errno::Errno;
 use crate::format::{FILE_SIZE_MAX, FileKind, Inode};
+use crate::persist::ADMISSION_META_BLOCKS;
 use crate::store::Store;
-use crate::store::runtime as rt;
+use crate::store::runtime::{self as rt, Durability};
 use bitflags::bitflags;
 
 /// Runs that one transaction reserves at most: each may change a node of the file's tree, and all
@@ -23,6 +24,8 @@ use bitflags::bitflags;
 const RUNS_MAX: u32 = 128;
 /// Blocks that one transaction reserves at most (64 MiB): clearing them holds the gate.
 const BLOCKS_MAX: u32 = 1 << 14;
+/// How often moving extents waits for a commit to make room in the journal record.
+const SHIFT_TRIES: u32 = 3;
 
 bitflags! {
     /// Linux's modes of `fallocate`; without any, blocks are reserved and the file grows.
@@ -47,12 +50,20 @@ enum Action {
     Reserve,
     Punch,
     Zero,
+    Collapse,
+    Insert,
 }
 
 impl AllocateMode {
     fn action(self) -> Result<Action, Errno> {
         let alone = self - Self::KEEP_SIZE;
-        if alone == Self::empty() {
+        if self == Self::COLLAPSE_RANGE {
+            Ok(Action::Collapse)
+        } else if self == Self::INSERT_RANGE {
+            Ok(Action::Insert)
+        } else if self.intersects(Self::COLLAPSE_RANGE | Self::INSERT_RANGE) {
+            Err(Errno::EINVAL)
+        } else if alone == Self::empty() {
             Ok(Action::Reserve)
         } else if alone == Self::ZERO_RANGE {
             Ok(Action::Zero)
@@ -86,6 +97,14 @@ impl Range {
         let block = |n: u64| u32::try_from(n).map_err(|_| Errno::EFBIG);
         Ok(Self { from: block(offset / BLOCK)?, to: block(end.div_ceil(BLOCK))? })
     }
+
+    /// `EINVAL` unless it is made of whole blocks.
+    fn whole(offset: u64, end: u64) -> Result<Self, Errno> {
+        if !offset.is_multiple_of(BLOCK) || !end.is_multiple_of(BLOCK) {
+            return Err(Errno::EINVAL);
+        }
+        Self::touched(offset, end)
+    }
 }
 
 impl<S: Store> Volume<S> {
@@ -93,7 +112,11 @@ impl<S: Store> Volume<S> {
     ///
     /// `EINVAL` when `len` is 0, `EFBIG` when the range reaches behind the largest file, `EOPNOTSUPP` for
     /// modes that do not go together, `EISDIR`, `ESPIPE` or `ENODEV` for what is not a regular file.
-    /// After `ENOSPC` the file has the bytes and the size that it had, and no block more.
+    /// Ranges are taken out and put in by whole blocks, and only before the file's end: otherwise `EINVAL`.
+    /// A file in so many pieces (half a million or more) that the change would not fit a
+    /// journal record gives `EFBIG`.
+    /// After `ENOSPC` the file has the bytes and the size that it had, and no block more; only a small file
+    /// that had to leave its inode may stay outside when the volume was in very many pieces.
     pub fn allocate(&self, ino: Ino, mode: AllocateMode, offset: u64, len: u64) -> Result<(), Errno> {
         if len == 0 {
             return Err(Errno::EINVAL);
@@ -104,6 +127,8 @@ impl<S: Store> Volume<S> {
         let keep_size = mode.contains(AllocateMode::KEEP_SIZE);
         match action {
             Action::Punch => self.punch(ino, offset, end),
+            Action::Collapse => self.collapse(ino, offset, end),
+            Action::Insert => self.insert(ino, offset, len),
             Action::Zero | Action::Reserve => {
                 let (zero, now_ns) = (action == Action::Zero, self.now());
                 self.reserve_range(ino, &Wish { offset, end, keep_size, zero, now_ns })
@@ -121,6 +146,69 @@ impl<S: Store> Volume<S> {
             modified(&mut inode, now);
             txn.put_inode(&inode)
         })
+    }
+
+    fn collapse(&self, ino: Ino, offset: u64, end: u64) -> Result<(), Errno> {
+        let range = Range::whole(offset, end)?;
+        self.shift(ino, |txn, inode| {
+            let size = inode.raw.size.get();
+            if end >= size {
+                return Err(Errno::EINVAL.into());
+            }
+            inode.raw.size = (size - (end - offset)).into();
+            extent::remove(txn, inode, range.from, range.to)?;
+            extent::shift(txn, inode, range.to, -i64::from(range.to - range.from))
+        })
+    }
+
+    fn insert(&self, ino: Ino, offset: u64, len: u64) -> Result<(), Errno> {
+        let range = Range::whole(offset, offset + len)?;
+        self.shift(ino, |txn, inode| {
+            let size = inode.raw.size.get();
+            if offset >= size {
+                return Err(Errno::EINVAL.into());
+            }
+            let grown = size.checked_add(len).filter(|&grown| grown <= FILE_SIZE_MAX);
+            inode.raw.size = grown.ok_or(Errno::EFBIG)?.into();
+            let old = inline::leave(inode);
+            inline::settle(txn, inode, &old)?;
+            extent::shift(txn, inode, range.from, i64::from(range.to - range.from))
+        })
+    }
+
+    /// Moves extents. All nodes that `change` writes go into one journal record, so that no crash leaves a
+    /// file half moved.
+    fn shift(
+        &self,
+        ino: Ino,
+        mut change: impl FnMut(&mut Txn<'_, S>, &mut Inode) -> core::Result<()>,
+    ) -> Result<(), Errno> {
+        let now = self.now();
+        let (mut too_large, mut tries) = (false, 0);
+        loop {
+            let answer = self.mutate(|txn| {
+                let mut inode = txn.inode(ino)?;
+                allocatable(&inode)?;
+                txn.touch(ino);
+                change(txn, &mut inode)?;
+                let nodes = nodes(txn, &inode)?;
+                let dirty = txn.image().store().load(rt::DIRTY_META_COUNT);
+                too_large = dirty.saturating_add(nodes) > ADMISSION_META_BLOCKS
+                    && txn.image().durability() != Durability::Memory;
+                if too_large {
+                    return Err(Errno::EFBIG.into());
+                }
+                modified(&mut inode, now);
+                txn.put_inode(&inode)
+            });
+            // There may be room when what others have changed is out of the way.
+            if answer != Err(Errno::EFBIG) || !too_large || tries == SHIFT_TRIES {
+                return answer;
+            }
+            too_large = false;
+            tries += 1;
+            self.commit_and_wait()?;
+        }
     }
 
     /// Gives each hole of a range blocks of zeros, and clears the rest of it if that is wanted.
@@ -260,6 +348,16 @@ fn reserve_some<S: Store>(
     step.change = inode.raw.change.get();
     txn.put_inode(&inode)?;
     Ok(step)
+}
+
+/// Number of nodes of a file's tree.
+fn nodes<B: Blocks>(blocks: &B, inode: &Inode) -> core::Result<u32> {
+    let mut nodes = 0;
+    extent::walk(blocks, inode, &mut |visit| {
+        nodes += u32::from(matches!(visit, Visit::Node(_)));
+        Ok(())
+    })?;
+    Ok(nodes)
 }
 
 /// Number of blocks of a range that are holes.

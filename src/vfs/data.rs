@@ -18,7 +18,7 @@ use std::sync::atomic::{Ordering, fence};
 pub(super) const BLOCK: u64 = BLOCK_SIZE as u64;
 /// Bytes read or written in one go: bounds how long the gate is held and what a disturbed reader
 /// does again.
-const CHUNK_MAX: usize = 1 << 20;
+pub(super) const CHUNK_MAX: usize = 1 << 20;
 /// Nodes that entering one run may add to a file's tree: one on each level and a new root.
 const NODES_SPARE_BLOCKS: u32 = 4;
 /// Offsets in an inode of what a write in place patches.

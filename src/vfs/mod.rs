@@ -11,8 +11,10 @@ mod allocate;
 mod as_caller;
 mod atime;
 mod attr;
+mod copy;
 mod create;
 mod data;
+mod files;
 mod hold;
 mod inline;
 mod links;
@@ -30,6 +32,7 @@ pub use access::{Access, Caller, allowed, may_remove, setattr_allowed, xattr_all
 pub use allocate::AllocateMode;
 pub use as_caller::AsCaller;
 pub use atime::Atime;
+pub use files::{Handle, OpenFile, OpenFiles, OpenMode, Whence};
 pub use rename::RenameFlags;
 pub use sync::Committer;
 pub use types::{Attr, Entry, Ino, NewInode, SetAttr, StatFs, TimeChange};
