@@ -181,8 +181,8 @@ pub fn archive(entries: &[Vec<u8>]) -> Vec<u8> {
     all
 }
 
-/// All that can be seen of a tree of the host, by path: kind, mode, owners, links, size, times, device,
-/// content or target.
+/// All that can be seen of a tree of the host, by path: kind, mode, owners, links, device, time of change,
+/// content or target. Times of access are not, since this changes them.
 pub fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut found = BTreeMap::new();
     let mut left = vec![root.to_owned()];
@@ -203,15 +203,13 @@ pub fn snapshot(root: &Path) -> BTreeMap<Vec<u8>, String> {
         };
         let links = if kind.is_dir() { 0 } else { meta.nlink() };
         let about = format!(
-            "{:o} {} {} {links} {} {}.{} {}.{} {content}",
+            "{:o} {} {} {links} {} {}.{} {content}",
             meta.mode(),
             meta.uid(),
             meta.gid(),
             meta.rdev(),
             meta.mtime(),
             meta.mtime_nsec(),
-            if kind.is_file() { meta.atime() } else { 0 },
-            if kind.is_file() { meta.atime_nsec() } else { 0 },
         );
         let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
         found.insert(name, about);
