@@ -179,6 +179,15 @@ fn behind_the_end() {
     let tail = Finding::DirtyTail { inode: file, block };
     comes_back(|s| s.edit_block(block, |bytes| bytes[10_000 - 8192] = 1), &[tail]);
 
+    // So has a file that lies in its inode.
+    let sample = Sample::new();
+    let small = sample.volume.create(ROOT, b"small", &self::file()).unwrap().ino;
+    assert_eq!(sample.volume.write(small, 0, b"some"), Ok(4));
+    let before = sealed(sample.image());
+    sample.edit_inode(small, |raw| raw.root[5] = 9);
+    let (_, after) = mend(&sealed(sample.image()), &[Finding::DirtyInline { inode: small }]);
+    same(&before, &after);
+
     let sample = Sample::new();
     sample.edit_inode(file, |raw| raw.size = 4096.into());
     let (_, after) = mend(&sealed(sample.image()), &[Finding::BehindEnd { inode: file, file_block: 1 }]);

@@ -134,7 +134,7 @@ fn step<S: Store>(finding: &Finding, slots: &HashSet<u32>, checker: &Checker<'_,
         Finding::Parent { .. } => 10,
         Finding::LinkCount { .. } => 11,
         Finding::BehindEnd { .. } => 12,
-        Finding::DirtyTail { .. } => 13,
+        Finding::DirtyTail { .. } | Finding::DirtyInline { .. } => 13,
         Finding::BlockCount { .. } => 14,
         Finding::FreeSlot { .. } => 15,
         Finding::BlocksLeaked { .. } => 16,
@@ -163,6 +163,11 @@ fn mend<S: Store>(checker: &Checker<'_, S>, finding: &Finding, now_ns: i64) -> R
         }),
         Finding::BehindEnd { inode, file_block } => space::cut(core, inode, file_block),
         Finding::DirtyTail { inode, block } => space::zero_tail(core, inode, block),
+        Finding::DirtyInline { inode } => change(core, inode, |inode| {
+            let len = inode.inline_data().len();
+            inode.raw.root[len..].fill(0);
+            "zeroed".to_owned()
+        }),
         Finding::OrphanNamed { inode } | Finding::OrphanFull { inode } => apply(core, |txn| {
             txn.touch(inode);
             txn.set_orphan(inode, false)?;
