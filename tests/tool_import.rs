@@ -434,3 +434,33 @@ fn a_folder_is_read_but_not_left() {
     tool.fails(&["import", "V", "missing"], "cannot open missing: ENOENT");
     tool.fails(&["import", "nowhere", "source"], "is not a volume");
 }
+
+/// What a long import has committed is there when it is killed, and the volume is sound.
+#[test]
+fn a_killed_import_leaves_a_sound_volume() {
+    let tool = Tool::new();
+    let mut import = Command::new(env!("CARGO_BIN_EXE_sabfs"))
+        .args(["import", "V", "-"])
+        .current_dir(tool.folder.path())
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = import.stdin.take().unwrap();
+    let before = fs::read(tool.path("V/journal")).unwrap();
+    // The pipe stays open: the import waits for more.
+    let mut number = 0;
+    while fs::read(tool.path("V/journal")).unwrap() == before {
+        assert!(number < 600, "no commit in a minute");
+        input.write_all(&entry(b'0', format!("file{number}").as_bytes(), b"", b"some")).unwrap();
+        number += 1;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    import.kill().unwrap();
+    import.wait().unwrap();
+    drop(input);
+    tool.sound();
+    tool.done(&["ls", "V"]);
+    // The lock that it left behind is stale.
+    tool.imported(&archive(&[entry(b'0', b"next", b"", b"")]), &[]);
+    tool.sound();
+}
