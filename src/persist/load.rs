@@ -1,8 +1,8 @@
 //! Filling the store from the image file.
 //!
 //! Of a group whose bitmap is sound only what is in use is read, so that a large volume with little in
-//! it loads fast and its store's unused memory stays untouched. Nothing depends on the bitmap being
-//! right: whether the volume is sound is for the core to find out.
+//! it loads fast and its store's unused memory stays untouched. Whether the volume is sound is for the
+//! core to find out; who wants to see what a wrong bitmap hides reads all blocks.
 
 use super::device::{Device, DeviceError};
 use super::image_file::{ImageFile, RUN_BLOCKS};
@@ -13,12 +13,13 @@ use crate::store::Store;
 /// Shorter stretches of unused blocks are read along: cheaper than another call.
 const GAP_BLOCKS: u32 = 16;
 
-/// Copies the image of a volume of this shape into the store. `progress` is called with the number of
-/// blocks that are done.
+/// Copies the image of a volume of this shape into the store, what no bitmap says is in use only if `all`
+/// says so. `progress` is called with the number of blocks that are done.
 pub fn load<S: Store, D: Device>(
     file: &mut ImageFile<D>,
     image: &Image<S>,
     geometry: Geometry,
+    all: bool,
     progress: &mut dyn FnMut(u32),
 ) -> Result<(), DeviceError> {
     let mut loader = Loader { file, image, buffer: vec![0; RUN_BLOCKS * BLOCK_SIZE], progress };
@@ -28,7 +29,7 @@ pub fn load<S: Store, D: Device>(
         let mut bitmap = [0; BLOCK_SIZE];
         loader.file.read(start, &mut bitmap)?;
         let sound = verify(&bitmap) && check_header(&bitmap, BlockKind::Bitmap, start, 0).is_ok();
-        if !sound {
+        if all || !sound {
             loader.span(start, len)?;
             continue;
         }
@@ -136,7 +137,7 @@ mod tests {
             let image = Image::attach(store, 1).unwrap();
             let mut done = Vec::new();
             let geometry = Geometry::new(blocks).unwrap();
-            load(&mut file, &image, geometry, &mut |blocks| done.push(blocks)).unwrap();
+            load(&mut file, &image, geometry, false, &mut |blocks| done.push(blocks)).unwrap();
             assert!(done.is_sorted() && done.last() == Some(&blocks));
             let byte = |block| {
                 let mut byte = [9];

@@ -37,6 +37,8 @@ pub struct OpenOptions {
     pub segment_blocks: u32,
     /// Take an image without a journal for a whole volume.
     pub adopt: bool,
+    /// Load blocks that no bitmap says are in use, too: to look for damage.
+    pub all_blocks: bool,
     pub(super) limits: Limits,
     pub(super) rules: Rules,
 }
@@ -49,6 +51,7 @@ impl OpenOptions {
             random,
             segment_blocks: SEGMENT_BLOCKS_DEFAULT,
             adopt: false,
+            all_blocks: false,
             limits: Limits::default(),
             rules: Rules::default(),
         }
@@ -107,7 +110,7 @@ pub fn open_volume<S: Store, D: Device>(
     for (block, bytes) in (0..).zip(&mut head) {
         merged.read(&mut file, block, bytes)?;
     }
-    let OpenOptions { uuid, random, segment_blocks, adopt, rules, .. } = options;
+    let OpenOptions { uuid, random, segment_blocks, adopt, all_blocks, rules, .. } = options;
     let segment_blocks = segment_blocks.clamp(SEGMENT_BLOCKS_MIN, SEGMENT_BLOCKS_MAX);
 
     if !merged.committed && head.as_flattened().iter().all(|&byte| byte == 0) {
@@ -152,7 +155,7 @@ pub fn open_volume<S: Store, D: Device>(
     };
     image.set_geometry(geometry);
     let total_blocks = geometry.image_blocks();
-    load(&mut file, image, geometry, &mut |done_blocks| {
+    load(&mut file, image, geometry, all_blocks, &mut |done_blocks| {
         progress(Progress { phase: Phase::Load, done_blocks, total_blocks });
     })?;
     Ok(Opened { found: Found::Volume(superblock), disk: Disk::new(file, journal, rules) })

@@ -1,4 +1,7 @@
 //! Paths in a volume, as arguments name them.
+//!
+//! They may be longer than 4,095 bytes, where the operations' own walk ends: a tool must reach whatever an
+//! archive has brought in.
 
 use crate::session::HostStore;
 use crate::text::failed;

@@ -8,14 +8,18 @@
 //! Order: superblocks, bitmaps, the inode table, what each inode owns (`inode`), the names of the
 //! directories (`names`), links and parents (`links`), and at last the bitmaps against the claims
 //! (`space`). The caller holds the gate, or nobody else uses the store.
+//!
+//! What can be mended without a choice is mended by `repair`.
 
 mod finding;
 mod inode;
 mod links;
 mod names;
+mod repair;
 mod space;
 
 pub use finding::{Finding, Severity};
+pub use repair::{Mended, Repair, repair};
 
 use super::inodes::{for_each_table_block, inode_in};
 use super::{Core, Error, Mapping, extent};
@@ -134,15 +138,21 @@ impl<'a, S: Store> Checker<'a, S> {
     }
 
     fn run(mut self) -> Report {
+        self.look();
+        self.report
+    }
+
+    fn look(&mut self) {
         self.superblocks();
         self.bitmap_headers();
         if let Err(Error::Corrupt(corrupt)) = self.table() {
             self.report.add(Finding::Table(corrupt));
-            return self.report;
+            self.all_blocks = false;
+            return;
         }
         if self.inodes.get(&INO_ROOT).is_none_or(|root| root.inode.kind != FileKind::Directory) {
             self.report.add(Finding::NoRoot);
-            return self.report;
+            return;
         }
         let inodes: Vec<Inode> = self.inodes.values().map(|known| known.inode).collect();
         for inode in &inodes {
@@ -151,7 +161,6 @@ impl<'a, S: Store> Checker<'a, S> {
         self.table_start();
         self.links();
         self.space();
-        self.report
     }
 
     fn superblocks(&mut self) {

@@ -1,31 +1,132 @@
-//! `sabfs check`: looks for damage.
+//! `sabfs check`: looks for damage, and mends it if told to.
 //!
-//! It writes nothing into a volume's files. What recovery would write goes into memory, so a volume that a
-//! crash left behind is checked as the next mount would find it. The lock file is taken for that time, so
-//! that nobody writes meanwhile.
+//! Without --repair it writes nothing into a volume's files. What recovery would write goes into memory, so
+//! a volume that a crash left behind is checked as the next mount would find it. The lock file is taken for
+//! that time, so that nobody writes meanwhile.
+//!
+//! A repair is tried in memory first. Only when the volume is sound after that is it done in the files, by
+//! transactions through the journal: a crash in the middle leaves a volume that is partly mended.
 
 use super::Outcome;
-use crate::session::load_in_memory;
-use sabfs::core::Core;
-use sabfs::core::check::check_sealed;
-use std::path::PathBuf;
+use crate::session::{self, CAPACITY_BYTES, load_in_memory, now_ns};
+use sabfs::core::check::{Finding, Mended, Report, Severity, check_sealed, repair};
+use sabfs::core::{Core, read_superblock};
+use sabfs::persist::ADMISSION_META_BLOCKS;
+use sabfs::store::Store;
+use sabfs::store::runtime as rt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Look for damage; nothing is written.
+/// Look for damage; nothing is written without --repair.
 ///
-/// Exit codes: 0 nothing found, 1 something found, 2 it could not be checked.
+/// Exit codes: 0 nothing found, 1 something found, 2 it could not be checked. With --repair: 0 nothing found,
+/// 1 all that was found is mended, 2 something cannot be mended, and then nothing was changed.
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Mend what can be mended without a choice; all of it or nothing
+    #[arg(long)]
+    repair: bool,
     /// A volume's folder, or an image file.
     volume: PathBuf,
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let loaded = load_in_memory(&arguments.volume)?;
+    if arguments.repair { mend(&arguments.volume) } else { check(&arguments.volume) }
+}
+
+fn check(path: &Path) -> Outcome {
+    let loaded = load_in_memory(path, true)?;
     if loaded.folder.is_none() {
         println!("an image without its journal: changes that are only in the journal are not seen");
     }
     let report = check_sealed(&Core::new(loaded.image, loaded.superblock));
     println!("{report}");
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn mend(path: &Path) -> Outcome {
+    if !path.is_dir() {
+        return Err(format!(
+            "{} is no volume's folder: an image without its journal cannot be mended",
+            path.display()
+        ));
+    }
+    let loaded = load_in_memory(path, true)?;
+    if loaded.superblock.read_only {
+        return Err(format!("{} has features that this version can only read", path.display()));
+    }
+    let core = Core::new(loaded.image, loaded.superblock);
+    let tried = repair(&core, now_ns(), &mut || Ok(())).map_err(|errno| errno.to_string())?;
+    drop((core, loaded.folder));
+    if !tried.left.is_clean() {
+        print_left(&tried.left);
+        println!("nothing was changed");
+        return Ok(ExitCode::from(2));
+    }
+    if tried.mended.is_empty() {
+        println!("{}", tried.left);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mended = mend_files(path)?;
+    for Mended { finding, what } in &mended {
+        println!("{finding}: {what}");
+    }
+    // What is in the files by now, not what should be.
+    let loaded = load_in_memory(path, true)?;
+    let report = check_sealed(&Core::new(loaded.image, loaded.superblock));
+    println!("{report}; {} mended", mended.len());
+    Ok(ExitCode::from(if report.is_clean() { 1 } else { 2 }))
+}
+
+fn mend_files(path: &Path) -> Result<Vec<Mended>, String> {
+    let (folder, size_bytes) = session::open_folder(path)?;
+    let (image, mut keeper) = session::open_keeper(&folder, path, CAPACITY_BYTES, size_bytes, true)?;
+    let superblock = read_superblock(&image).map_err(|error| error.to_string())?;
+    let core = Core::new(image, superblock);
+    let store = core.image.store().clone();
+    let mut between = || {
+        // One record of the journal must take all metadata that changed since the last one.
+        match store.load(rt::DIRTY_META_COUNT) > ADMISSION_META_BLOCKS {
+            true => keeper.commit_now(),
+            false => Ok(()),
+        }
+    };
+    let failed = |errno| format!("cannot write to {}: {errno}; do it again", path.display());
+    let repaired = repair(&core, now_ns(), &mut between).map_err(failed)?;
+    keeper.stop().map_err(failed)?;
+    Ok(repaired.mended)
+}
+
+fn print_left(left: &Report) {
+    println!("{left}");
+    let reasons = left.findings.iter().filter(|finding| finding.severity() > Severity::Warning);
+    for finding in reasons {
+        if let Some(why) = why_not(finding) {
+            println!("cannot be mended: {finding}: {why}");
+        }
+    }
+}
+
+/// Why a repair leaves this alone, and what helps; none for what it mends when it is alone.
+fn why_not(finding: &Finding) -> Option<&'static str> {
+    Some(match finding {
+        Finding::BlockTwice { .. } => {
+            "which of them it belongs to cannot be told; remove one of the files"
+        }
+        Finding::DirectoryTwice { .. } | Finding::NameTwice { .. } => {
+            "which name is the right one cannot be told; remove one of them"
+        }
+        Finding::Loop { .. } => "where it belongs cannot be told",
+        Finding::Seal { .. }
+        | Finding::Structure(_)
+        | Finding::Target { .. }
+        | Finding::Xattrs { .. } => "what was there cannot be told; restore the volume from a copy",
+        Finding::NoSuperblock | Finding::Table(_) | Finding::NoRoot | Finding::TableStart { .. } => {
+            "without it nothing can be found; restore the volume from a copy"
+        }
+        Finding::NameDangling { .. } => {
+            "if the slot still holds the inode, what was lost cannot be told"
+        }
+        _ => return None,
+    })
 }

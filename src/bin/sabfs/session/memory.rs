@@ -22,19 +22,21 @@ pub struct Loaded {
     pub replayed_blocks: Option<u32>,
 }
 
-/// Loads a volume's folder, recovered, or an image file as it is.
-pub fn load_in_memory(path: &Path) -> Result<Loaded, String> {
-    if path.is_dir() { load_folder(path) } else { load_image(path) }
+/// Loads a volume's folder, recovered, or an image file as it is. `all_blocks`: what the bitmaps say is free,
+/// too, as it is there that a check looks for what is missing.
+pub fn load_in_memory(path: &Path, all_blocks: bool) -> Result<Loaded, String> {
+    if path.is_dir() { load_folder(path, all_blocks) } else { load_image(path) }
 }
 
-fn load_folder(path: &Path) -> Result<Loaded, String> {
+fn load_folder(path: &Path, all_blocks: bool) -> Result<Loaded, String> {
     let (folder, size_bytes) = open_folder(path)?;
     let mut blocks = blocks_of(size_bytes);
     loop {
         let image = image_in_memory(blocks)?;
         let (image_device, journal_device) = folder.devices().map_err(|error| error.to_string())?;
         let devices = (Overlay::new(image_device), Overlay::new(journal_device));
-        let options = OpenOptions::new([0; 16], Box::new(|| 0));
+        let mut options = OpenOptions::new([0; 16], Box::new(|| 0));
+        options.all_blocks = all_blocks;
         let mut replayed = 0;
         let mut progress = |progress: Progress| {
             if progress.phase == Phase::Recover {

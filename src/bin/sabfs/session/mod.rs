@@ -62,7 +62,7 @@ impl Session {
     /// A thread commits once a second and whenever space or the journal needs it.
     pub fn writable(path: &Path, capacity_bytes: u64) -> Result<Self, String> {
         let (folder, size_bytes) = open_folder(path)?;
-        let (image, keeper) = open_keeper(&folder, path, capacity_bytes, size_bytes)?;
+        let (image, keeper) = open_keeper(&folder, path, capacity_bytes, size_bytes, false)?;
         let store = image.store().clone();
         drop(image);
         let mut session = Self::loaded(store, path, Some(folder))?;
@@ -78,7 +78,7 @@ impl Session {
 
     /// Opens a volume's folder or an image file to read it. Nothing is written to the files.
     pub fn read_only(path: &Path) -> Result<Self, String> {
-        let loaded = load_in_memory(path)?;
+        let loaded = load_in_memory(path, false)?;
         let store = loaded.image.store().clone();
         drop(loaded.image);
         let mut session = Self::loaded(store, path, loaded.folder)?;
@@ -166,13 +166,15 @@ pub fn open_keeper(
     path: &Path,
     capacity_bytes: u64,
     size_bytes: u64,
+    all_blocks: bool,
 ) -> Result<(Image<HostStore>, Keeper<HostStore, FileDevice>), String> {
     let mut blocks = rt::capacity_of_store(capacity_bytes).max(blocks_of(size_bytes));
     loop {
         let store = store(blocks, Durability::Strict)?;
         let attach = |client| Image::attach(store.clone(), client).map_err(|errno| errno.to_string());
         let (image_device, journal_device) = folder.devices().map_err(|error| error.to_string())?;
-        let options = OpenOptions::new([0; 16], Box::new(random_number));
+        let mut options = OpenOptions::new([0; 16], Box::new(random_number));
+        options.all_blocks = all_blocks;
         let (image, journal) = (image_device, journal_device);
         match Keeper::open(attach(KEEPER_CLIENT)?, image, journal, options, clock_ms(), &mut |_| ()) {
             Err(OpenError::Capacity { needed_blocks, .. }) if needed_blocks > blocks => {

@@ -210,6 +210,10 @@ impl Archive<'_> {
             _ => 0,
         };
         let stored_bytes = number(b"size", header.entry_size(), "a size is no number")?;
+        // So that it can be rounded up.
+        if i64::try_from(stored_bytes).is_err() {
+            return Err(self.wrong("a size is no number"));
+        }
         let meta = Meta {
             kind,
             permissions: header.mode().map_err(|_| self.wrong("a mode is no number"))? & 0o7777,

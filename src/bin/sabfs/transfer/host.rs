@@ -17,18 +17,25 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK);
 
+/// Handles are kept of every so manieth directory on the way to the last one that was opened. A process has
+/// about a thousand.
+const KEPT_EVERY: usize = 256;
+
 /// A folder of the host and what is below it.
 pub struct Tree {
     root: OwnedFd,
-    /// The directory that was opened last: the next one is often near it.
-    last: Option<(Vec<Vec<u8>>, OwnedFd)>,
+    /// Names on the way to the directory that was opened last: the next one is often near it.
+    names: Vec<Vec<u8>>,
+    /// Handles on that way with how many names lead to them, and of the last one.
+    kept: Vec<(usize, OwnedFd)>,
 }
 
 impl Tree {
     /// Opens a folder. Here links are followed: the user has named it.
     pub fn open(path: &Path) -> std::io::Result<Self> {
         let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
-        Ok(Self { root: fs::open(path, flags, Mode::empty())?, last: None })
+        let root = fs::open(path, flags, Mode::empty())?;
+        Ok(Self { root, names: Vec::new(), kept: Vec::new() })
     }
 
     /// The handle of the folder itself.
@@ -38,27 +45,30 @@ impl Tree {
 
     /// A handle of the directory with these names.
     pub fn directory(&mut self, names: &[Vec<u8>], path: &[u8]) -> Result<OwnedFd, String> {
-        self.walk(names).map_err(|errno| host_failed("open", path, errno.into()))
+        self.walk(names).map_err(|error| host_failed("open", path, error))
     }
 
-    fn walk(&mut self, names: &[Vec<u8>]) -> Result<OwnedFd, Errno> {
-        let (mut at, rest) = match &self.last {
-            Some((known, handle)) if names.starts_with(known) => {
-                (handle.as_fd().try_clone_to_owned(), &names[known.len()..])
-            }
-            _ => (self.root.try_clone(), names),
+    fn walk(&mut self, names: &[Vec<u8>]) -> std::io::Result<OwnedFd> {
+        let same = self.names.iter().zip(names).take_while(|(old, new)| old == new).count();
+        self.kept.retain(|&(depth, _)| depth <= same);
+        let (mut depth, mut at) = match self.kept.last() {
+            Some((depth, handle)) => (*depth, handle.try_clone()?),
+            None => (0, self.root.try_clone()?),
         };
-        for name in rest {
-            at = Ok(fs::openat(
-                at.map_err(|_| Errno::MFILE)?,
-                name.as_slice(),
-                DIRECTORY,
-                Mode::empty(),
-            )?);
+        self.names.truncate(depth);
+        // The last handle goes, unless it is one of those that are kept.
+        self.kept.retain(|&(depth, _)| depth.is_multiple_of(KEPT_EVERY));
+        for name in &names[depth..] {
+            at = fs::openat(&at, name.as_slice(), DIRECTORY, Mode::empty())?;
+            depth += 1;
+            self.names.push(name.clone());
+            if depth.is_multiple_of(KEPT_EVERY) {
+                self.kept.push((depth, at.try_clone()?));
+            }
         }
-        let at = at.map_err(|_| Errno::MFILE)?;
-        let copy = at.try_clone().map_err(|_| Errno::MFILE)?;
-        self.last = Some((names.to_vec(), copy));
+        if !depth.is_multiple_of(KEPT_EVERY) {
+            self.kept.push((depth, at.try_clone()?));
+        }
         Ok(at)
     }
 }

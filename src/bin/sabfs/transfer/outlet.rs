@@ -8,7 +8,7 @@ use super::{Budget, Meta, Options, Progress, join};
 use crate::paths;
 use crate::session::HostStore;
 use crate::text::{failed, shown};
-use sabfs::core::{Mapping, map};
+use sabfs::errno::Errno;
 use sabfs::format::{BLOCK_SIZE, FileKind};
 use sabfs::vfs::{Attr, Ino, Volume};
 use std::collections::{HashMap, HashSet};
@@ -128,6 +128,9 @@ impl Walk<'_> {
     fn directory(&mut self, ino: Ino, names: &[Vec<u8>], path: &[u8]) -> Result<(), String> {
         self.once(ino, path)?;
         let attr = self.attr(ino, path)?;
+        if attr.kind != FileKind::Directory {
+            return Err(other_kind(path));
+        }
         self.outlet.directory(&Item { names, path, meta: meta(&attr) })?;
         self.progress.entry(path);
         let entries = paths::list(self.volume, ino).map_err(|errno| failed("list", path, errno))?;
@@ -158,12 +161,7 @@ impl Walk<'_> {
         }
         self.once(ino, &path)?;
         match attr.kind {
-            FileKind::Directory => {
-                let path = shown(&path);
-                return Err(format!(
-                    "{path} is a directory, but its name says otherwise; run `sabfs check` on the volume"
-                ));
-            }
+            FileKind::Directory => return Err(other_kind(&path)),
             FileKind::Regular => {
                 self.budget.admit(&path, attr.size_bytes)?;
                 let pieces = pieces(self.volume, ino, attr.size_bytes, &path)?;
@@ -196,6 +194,11 @@ impl Walk<'_> {
     }
 }
 
+fn other_kind(path: &[u8]) -> String {
+    let path = shown(path);
+    format!("{path} is of another kind than its name says; run `sabfs check` on the volume")
+}
+
 fn meta(attr: &Attr) -> Meta {
     let Attr { kind, mode, uid, gid, rdev, size_bytes, atime_ns, mtime_ns, .. } = *attr;
     Meta { kind, permissions: mode & 0o7777, uid, gid, rdev, size_bytes, atime_ns, mtime_ns }
@@ -208,23 +211,21 @@ fn pieces(
     size_bytes: u64,
     path: &[u8],
 ) -> Result<Vec<(u64, u64)>, String> {
-    let wrong = |error: sabfs::core::Error| failed("read", path, error.errno());
-    let inode = volume.core().read_inode(ino).map_err(wrong)?;
-    let mut pieces: Vec<(u64, u64)> = Vec::new();
-    let mut at = 0;
+    let wrong = |errno| failed("read", path, errno);
+    let (mut pieces, mut at) = (Vec::new(), 0);
     while at < size_bytes {
-        let Ok(block) = u32::try_from(at / BLOCK_SIZE as u64) else { break };
-        let (data, count) = match map(volume.image(), &inode, block).map_err(wrong)? {
-            Mapping::Run { count, .. } => (true, count),
-            Mapping::Hole { count } => (false, count),
+        let from = match volume.seek_data(ino, at) {
+            Ok(from) => from,
+            // Nothing but a hole is left.
+            Err(Errno::ENXIO) => break,
+            Err(errno) => return Err(wrong(errno)),
         };
-        let len = (u64::from(count.max(1)) * BLOCK_SIZE as u64).min(size_bytes - at);
-        match pieces.last_mut() {
-            _ if !data => {}
-            Some(last) if last.0 + last.1 == at => last.1 += len,
-            _ => pieces.push((at, len)),
+        let to = volume.seek_hole(ino, from).map_err(wrong)?.min(size_bytes);
+        if from >= to {
+            break;
         }
-        at += len;
+        pieces.push((from, to - from));
+        at = to;
     }
     Ok(pieces)
 }
