@@ -367,18 +367,20 @@ fn nobody_slips_in() {
                 }
             });
         }
-        let (mut changes, mut before) = (0, 0);
-        for round in 0..2_000 {
+        let (mut changes, mut before, mut late) = (0, 0, 0);
+        for _ in 0..2_000 {
             v.setattr(dir, &with_mode(0o777)).unwrap();
             std::thread::yield_now();
             v.setattr(dir, &with_mode(0o555)).unwrap();
             let closed = v.getattr(dir).unwrap().change;
             changes += u64::from(closed != before);
-            before = closed;
             std::thread::yield_now();
-            assert_eq!(v.getattr(dir).unwrap().change, closed, "in round {round}");
+            before = v.getattr(dir).unwrap().change;
+            late += u64::from(before != closed);
         }
+        // Before anything can fail: the others only end when they are told.
         done.store(true, Ordering::Relaxed);
+        assert_eq!(late, 0, "rounds in which somebody came late");
         assert!(changes > 10, "only {changes} rounds in which a name came or went");
     });
     sound(&v);
