@@ -202,6 +202,15 @@ fn behind_the_end() {
 }
 
 #[test]
+fn behind_attributes() {
+    let Sample { outer, file, .. } = Sample::new();
+    let remains = |inode| [Finding::XattrRemains { inode }];
+    comes_back(|s| s.edit_inode(file, |raw| raw.xattrs[63] = 1), &remains(file));
+    let block = Sample::new().inode(outer).raw.xattr_block.get();
+    comes_back(|s| s.edit_block(block, |bytes| bytes[BLOCK_SIZE - 1] = 1), &remains(outer));
+}
+
+#[test]
 fn slots() {
     let sample = Sample::new();
     let free = sample.volume.create(ROOT, b"last", &file()).unwrap().ino;
