@@ -10,8 +10,9 @@ use sabfs::core::check::{Finding, Repair, check_sealed, repair};
 use sabfs::core::{Core, DirEntry, Image, read_superblock};
 use sabfs::errno::Errno;
 use sabfs::format::{BLOCK_SIZE, Block, FileKind, Inode, RawInode, seal};
+use sabfs::persist::{Keeper, MemDevice, OpenOptions};
 use sabfs::store::HeapStore;
-use sabfs::store::runtime as rt;
+use sabfs::store::runtime::{self as rt, Durability};
 use sabfs::vfs::{Ino, Volume};
 use std::sync::Arc;
 use zerocopy::FromZeros;
@@ -199,6 +200,15 @@ fn behind_the_end() {
     let mut bytes = [0; 5000];
     assert_eq!(volume.read(file, 0, &mut bytes).unwrap(), 4096);
     assert!(bytes[..4096].iter().all(|&byte| byte == 7));
+}
+
+#[test]
+fn behind_attributes() {
+    let Sample { outer, file, .. } = Sample::new();
+    let remains = |inode| [Finding::XattrRemains { inode }];
+    comes_back(|s| s.edit_inode(file, |raw| raw.xattrs[63] = 1), &remains(file));
+    let block = Sample::new().inode(outer).raw.xattr_block.get();
+    comes_back(|s| s.edit_block(block, |bytes| bytes[BLOCK_SIZE - 1] = 1), &remains(outer));
 }
 
 #[test]
@@ -509,4 +519,59 @@ fn counters_of_a_mounted_volume() {
     let done = repair(volume.core(), 7, &mut || Ok(())).unwrap();
     assert!(matches!(done.mended[0].finding, Finding::Counter { name: "inodes", .. }));
     assert!(done.left.is_clean(), "{}", done.left);
+}
+
+type MemKeeper = Keeper<Arc<HeapStore>, MemDevice>;
+
+fn open(image: MemDevice, journal: MemDevice) -> (MemKeeper, Core<Arc<HeapStore>>) {
+    let store = Arc::new(HeapStore::new(rt::store_size_bytes(CAPACITY_BLOCKS)));
+    Image::prepare(&store, 1, Durability::Strict).unwrap();
+    let attach = |client| Image::attach(store.clone(), client).unwrap();
+    let mut options = OpenOptions::new([0; 16], Box::new(|| 4));
+    (options.adopt, options.all_blocks) = (true, true);
+    let (keeper, _) =
+        Keeper::open(attach(2), image, journal, options, Box::new(|| 0), &mut |_| ()).unwrap();
+    let superblock = read_superblock(&attach(1)).unwrap();
+    (keeper, Core::new(attach(1), superblock))
+}
+
+/// Wherever a repair is cut off, the next one completes it.
+#[test]
+fn a_crash_at_any_step_is_made_good_by_the_next_repair() {
+    let sample = Sample::new();
+    sample.mark(sample.first_block(sample.file), false);
+    sample.mark(sample.free_block(), true);
+    sample.add_links(sample.outer, 5);
+    sample.enter(sample.large, b"nothing", 777, FileKind::Regular);
+    let inode = nameless(&sample, FileKind::Regular, 1);
+    sample.edit_block(sample.root_block(ROOT), |bytes| bytes[24] = 9);
+    let damaged = sealed(sample.image());
+    let mut steps = 0;
+    loop {
+        let (image, journal) = (MemDevice::with_bytes(damaged.clone()), MemDevice::default());
+        let (mut keeper, core) = open(image.clone(), journal.clone());
+        let mut done = 0;
+        let outcome = repair(&core, 7, &mut || {
+            if done == steps {
+                return Err(Errno::EIO);
+            }
+            done += 1;
+            keeper.commit_now()
+        });
+        // The keeper is gone without a word; the files are as they are.
+        drop(keeper);
+        let (mut keeper, core) =
+            open(MemDevice::with_bytes(image.bytes()), MemDevice::with_bytes(journal.bytes()));
+        let again = repair(&core, 7, &mut || keeper.commit_now()).unwrap();
+        assert!(again.left.is_clean(), "after {steps} steps: {}", again.left);
+        assert_eq!(again.mended.len(), 6 - done, "after {steps} steps: {:?}", again.mended);
+        let tree = tree(&sealed(&core.image));
+        assert_eq!(tree.len(), 206 + 2, "after {steps} steps");
+        assert!(tree.contains(&(format!("/lost+found/#{inode}"), inode, 1)));
+        if outcome.is_ok() {
+            break;
+        }
+        steps += 1;
+    }
+    assert_eq!(steps, 6);
 }

@@ -467,3 +467,85 @@ fn a_killed_import_leaves_a_sound_volume() {
     tool.imported(&archive(&[entry(b'0', b"next", b"", b"")]), &[]);
     tool.sound();
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn extended_attributes_are_kept() {
+    use rustix::fs::{XattrFlags, getxattr, setxattr};
+    let tool = Tool::new();
+    fs::create_dir_all(tool.path("source/dir")).unwrap();
+    fs::write(tool.path("source/file"), "x").unwrap();
+    fs::set_permissions(tool.path("source/file"), fs::Permissions::from_mode(0o400)).unwrap();
+    let values: [(&str, &[u8]); 4] = [
+        ("user.plain", b"value"),
+        ("user.a=b%3D", b"10 path=\n\0\xff"),
+        ("user.empty", b""),
+        ("user.long", &[7; 1500]),
+    ];
+    for name in ["source/file", "source/dir"] {
+        for (key, value) in values {
+            match setxattr(tool.path(name), key, value, XattrFlags::empty()) {
+                Err(rustix::io::Errno::NOTSUP) => return eprintln!("skipped: no attributes here"),
+                set => set.unwrap(),
+            }
+        }
+    }
+    let kept = |folder: &str| {
+        for name in ["file", "dir"] {
+            for (key, value) in values {
+                let mut buffer = [0; 4096];
+                let path = tool.path(folder).join(name);
+                let len =
+                    getxattr(&path, key, &mut buffer).unwrap_or_else(|e| panic!("{path:?} {key}: {e}"));
+                assert_eq!(&buffer[..len], value, "{path:?} {key}");
+            }
+        }
+    };
+    tool.done(&["import", "V", "source"]);
+    tool.sound();
+    tool.done(&["export", "V", "out"]);
+    kept("out");
+    assert_eq!(snapshot(&tool.path("source")), snapshot(&tool.path("out")));
+    tool.done(&["export", "V", "out.tar"]);
+    tool.done(&["mkfs", "W"]);
+    tool.done(&["import", "W", "out.tar"]);
+    tool.done(&["export", "W", "again"]);
+    kept("again");
+    // GNU tar writes and reads the same records.
+    let tar = |arguments: &[&str]| {
+        let done = Command::new("tar").args(arguments).current_dir(tool.folder.path()).output();
+        done.is_ok_and(|output| output.status.success())
+    };
+    if tar(&["--xattrs", "-H", "pax", "-cf", "theirs.tar", "-C", "source", "."]) {
+        tool.done(&["import", "V", "theirs.tar", "--to", "/theirs"]);
+        tool.done(&["export", "V", "/theirs", "theirs"]);
+        kept("theirs");
+        fs::create_dir(tool.path("unpacked")).unwrap();
+        assert!(tar(&["--xattrs", "--xattrs-include=*", "-xpf", "out.tar", "-C", "unpacked"]));
+        kept("unpacked");
+    }
+
+    // What a volume cannot hold is said, and the rest is there.
+    let long = [
+        ("SCHILY.xattr.user.long", &[1; 5000][..]),
+        ("SCHILY.xattr.other.x", b"1"),
+        ("SCHILY.xattr.user.ok", b"1"),
+    ];
+    let output =
+        tool.import(&archive(&[extended(&long), entry(b'0', b"long", b"", b"content")]), &["--owners"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stderr);
+    for part in [
+        "long (its attribute user.long) is left out: ENOSPC",
+        "(its attribute other.x) is left out: EOPNOTSUPP",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(tool.done(&["cat", "V", "long"]), b"content");
+    tool.sound();
+    // Who does not keep owners gets no capability either.
+    let capability = [("SCHILY.xattr.security.capability", &[1; 20][..])];
+    tool.imported(&archive(&[extended(&capability), entry(b'0', b"cap", b"", b"")]), &["--no-owners"]);
+    let tar = tool.done(&["export", "V", "-", "--quiet"]);
+    assert!(!tar.windows(19).any(|bytes| bytes == b"security.capability"));
+}

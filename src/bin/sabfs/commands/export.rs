@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// Take what is in a volume to a folder or a tar archive; nothing is written to the volume.
 ///
-/// Names, modes, times, links and holes are kept. Nothing is written outside of the target, whatever names
+/// Names, modes, times, links, holes and extended attributes are kept; those but `user.` where owners are. Nothing is written outside of the target, whatever names
 /// and links the volume holds, and through no symbolic link that is in the target already.
 ///
 /// Exit codes: 0 all is there and durable, 1 something was left out, 2 it failed.

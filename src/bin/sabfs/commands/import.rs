@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// Bring what is in a folder or a tar archive into a volume.
 ///
-/// Names, modes, times, links and holes are kept. Nothing is written outside of the directory that --to
+/// Names, modes, times, links, holes and extended attributes are kept; those but `user.` where owners are. Nothing is written outside of the directory that --to
 /// names: absolute names, `..` and ways through symbolic links are refused. What was brought in before an
 /// error stays, and is durable.
 ///

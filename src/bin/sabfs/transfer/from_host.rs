@@ -3,12 +3,14 @@
 use super::host::{Tree, identity, meta, stat};
 use super::intake::Intake;
 use super::join;
+use super::xattrs::Place;
 use crate::text::host_failed;
 use rustix::fs::{self, Mode, OFlags, SeekFrom};
 use sabfs::format::FileKind;
 use sabfs::vfs::Ino;
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// A directory that is still to be read.
@@ -39,7 +41,9 @@ pub fn import(intake: &mut Intake<'_>, source: &Path, volume: &Path) -> Result<(
         }
         let refs: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
         if let Some(meta) = meta(&found) {
-            intake.directory(&refs, &path, &meta)?;
+            let ino = intake.directory(&refs, &path, &meta)?;
+            let xattrs = Place::Open(handle.as_fd()).read(&path, intake.keeps_owners())?;
+            intake.xattrs(ino, &path, &xattrs)?;
         }
         let entries = fs::Dir::read_from(&handle)
             .and_then(|dir| dir.map(|entry| entry.map(|e| e.file_name().to_bytes().to_vec())).collect());
@@ -103,12 +107,20 @@ fn entry(
                 _ => return Err(format!("{} has just become something else", crate::text::shown(path))),
             };
             let ino = intake.file(names, path, &about)?;
+            let xattrs = Place::Open(handle.as_fd()).read(path, intake.keeps_owners())?;
+            intake.xattrs(ino, path, &xattrs)?;
             content(intake, ino, path, about.size_bytes, File::from(handle))?;
             intake.complete(ino, path, &about)?;
             Some(ino)
         }
         _ => intake.special(names, path, &about)?,
     };
+    if let Some(ino) = ino
+        && about.kind != FileKind::Regular
+    {
+        let xattrs = Place::Named(dir, name).read(path, intake.keeps_owners())?;
+        intake.xattrs(ino, path, &xattrs)?;
+    }
     if let (true, Some(ino)) = (several, ino) {
         known.insert(identity(&found), ino);
     }

@@ -6,6 +6,7 @@ use super::tar_format::{
     BLOCK_BYTES, Record, checksum_is_right, header_time, padding, parse_number, parse_records,
     parse_time,
 };
+use super::xattrs::{Xattr, from_key};
 use super::{Meta, split};
 use crate::text::{host_failed, shown};
 use sabfs::format::FileKind;
@@ -47,6 +48,11 @@ struct Entry {
 impl Entry {
     fn value(&self, key: &[u8]) -> Option<&[u8]> {
         find(&self.records, key)
+    }
+
+    fn xattrs(&self) -> Vec<Xattr> {
+        let records = self.records.iter();
+        records.filter_map(|record| Some((from_key(&record.key)?, record.value.clone()))).collect()
     }
 }
 
@@ -241,9 +247,18 @@ impl Archive<'_> {
                 let ino = intake.target(&target, &entry.link)?;
                 intake.link(&names, path, ino)
             }
-            b'2' => intake.symlink(&names, path, &entry.link, meta).map(drop),
-            b'3' | b'4' | b'6' => intake.special(&names, path, meta).map(drop),
-            _ if meta.kind == FileKind::Directory => intake.directory(&names, path, meta).map(drop),
+            b'2' => {
+                let ino = intake.symlink(&names, path, &entry.link, meta)?;
+                intake.xattrs(ino, path, &entry.xattrs())
+            }
+            b'3' | b'4' | b'6' => match intake.special(&names, path, meta)? {
+                Some(ino) => intake.xattrs(ino, path, &entry.xattrs()),
+                None => Ok(()),
+            },
+            _ if meta.kind == FileKind::Directory => {
+                let ino = intake.directory(&names, path, meta)?;
+                intake.xattrs(ino, path, &entry.xattrs())
+            }
             b'0' | b'7' | b'S' | 0 => self.file(intake, &names, entry),
             _ => {
                 intake.progress.leave_out(path, "its kind of entry is not known");
@@ -274,6 +289,7 @@ impl Archive<'_> {
         // All of it or nothing: so that what does not fit is not even begun.
         intake.budget.check(path, left)?;
         let ino = intake.file(names, path, &meta)?;
+        intake.xattrs(ino, path, &entry.xattrs())?;
         for (offset, count) in pieces {
             intake.data(ino, path, offset, count, self.source)?;
         }

@@ -7,12 +7,13 @@
 //!   very work has made them, as archives may hold a name twice, or when that was asked for.
 //! - Modes and times of directories are set at the end, because entering names changes them.
 
+use super::xattrs::{Xattr, is_carried, left_out};
 use super::{Budget, CHUNK_BYTES, Meta, Options, Progress};
 use crate::session::HostStore;
 use crate::text::{failed, shown};
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;
-use sabfs::vfs::{Attr, Ino, NewInode, SetAttr, TimeChange, Volume};
+use sabfs::vfs::{Attr, Ino, NewInode, SetAttr, TimeChange, Volume, XattrFlags};
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
@@ -271,6 +272,32 @@ impl<'a> Intake<'a> {
             return Err(failed("link to", path, Errno::EISDIR));
         }
         Ok(at.0)
+    }
+
+    /// Whether attributes that say who may do what are kept.
+    pub fn keeps_owners(&self) -> bool {
+        self.owners
+    }
+
+    /// Sets extended attributes; leaves out, with a message, those that a volume cannot hold.
+    pub fn xattrs(&mut self, ino: Ino, path: &[u8], xattrs: &[Xattr]) -> Result<(), String> {
+        for xattr in xattrs.iter().filter(|(name, _)| is_carried(name, self.owners)) {
+            self.budget.spend(path, xattr.1.len() as u64)?;
+            match self.volume.set_xattr(ino, &xattr.0, &xattr.1, XattrFlags::empty()) {
+                Ok(()) => {}
+                Err(
+                    errno @ (Errno::EOPNOTSUPP
+                    | Errno::EPERM
+                    | Errno::EACCES
+                    | Errno::ENOSPC
+                    | Errno::E2BIG
+                    | Errno::ERANGE
+                    | Errno::EINVAL),
+                ) => left_out(&mut self.progress, path, xattr, &errno.to_string()),
+                Err(errno) => return Err(failed("set an attribute of", path, errno)),
+            }
+        }
+        Ok(())
     }
 
     /// Sets the directories' attributes.

@@ -8,6 +8,7 @@
 //! | `to_host`, `to_tar` | the two such places |
 //! | `host` | folders of the host, by handles that follow no symbolic link |
 //! | `tar_format` | headers and PAX records |
+//! | `xattrs` | extended attributes |
 //!
 //! Nothing that is read is trusted: neither an archive, nor a volume, nor the folder on the host, which
 //! others may change meanwhile. A name is one name, never a path; what would leave the folder that was
@@ -21,6 +22,7 @@ pub mod outlet;
 pub mod tar_format;
 pub mod to_host;
 pub mod to_tar;
+pub mod xattrs;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sabfs::format::FileKind;

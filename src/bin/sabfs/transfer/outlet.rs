@@ -4,6 +4,7 @@
 //! each directory is gone through once, each file that counts one name is taken once, and there can be no
 //! more data than the volume has blocks.
 
+use super::xattrs::{Xattr, is_carried};
 use super::{Budget, Meta, Options, Progress, join};
 use crate::paths;
 use crate::session::HostStore;
@@ -21,6 +22,8 @@ pub struct Item<'a> {
     pub path: &'a [u8],
     /// What is carried over beside the content.
     pub meta: Meta,
+    /// Its extended attributes.
+    pub xattrs: &'a [Xattr],
 }
 
 /// A regular file's content.
@@ -45,7 +48,7 @@ impl Content<'_> {
 /// A place that takes what goes out. Directories come before what is in them.
 pub trait Outlet {
     /// Takes a directory.
-    fn directory(&mut self, item: &Item<'_>) -> Result<(), String>;
+    fn directory(&mut self, item: &Item<'_>, progress: &mut Progress) -> Result<(), String>;
     /// Takes a regular file.
     fn file(
         &mut self,
@@ -54,11 +57,18 @@ pub trait Outlet {
         progress: &mut Progress,
     ) -> Result<(), String>;
     /// Takes a symbolic link.
-    fn symlink(&mut self, item: &Item<'_>, target: &[u8]) -> Result<(), String>;
+    fn symlink(&mut self, item: &Item<'_>, target: &[u8], progress: &mut Progress)
+    -> Result<(), String>;
     /// Takes a fifo, a socket or a device; gives why not, if it cannot.
-    fn special(&mut self, item: &Item<'_>) -> Result<Option<&'static str>, String>;
+    fn special(
+        &mut self,
+        item: &Item<'_>,
+        progress: &mut Progress,
+    ) -> Result<Option<&'static str>, String>;
     /// Takes one more name for a file that it was given under other names before.
     fn link(&mut self, item: &Item<'_>, first: &[Vec<u8>]) -> Result<(), String>;
+    /// Whether attributes that say who may do what are kept.
+    fn keeps_owners(&self) -> bool;
     /// Completes everything, durably.
     fn finish(&mut self) -> Result<(), String>;
 }
@@ -116,6 +126,18 @@ impl Walk<'_> {
         self.volume.getattr(ino).map_err(|errno| failed("look at", path, errno))
     }
 
+    fn xattrs(&self, ino: Ino, path: &[u8]) -> Result<Vec<Xattr>, String> {
+        let wrong = |errno| failed("read the attributes of", path, errno);
+        let mut names = self.volume.list_xattr(ino).map_err(wrong)?;
+        names.retain(|name| is_carried(name, self.outlet.keeps_owners()));
+        names.sort_unstable();
+        let values = names.into_iter().map(|name| {
+            let value = self.volume.get_xattr(ino, &name).map_err(wrong)?;
+            Ok((name, value))
+        });
+        values.collect()
+    }
+
     /// Goes on only if this was not met before.
     fn once(&mut self, ino: Ino, path: &[u8]) -> Result<(), String> {
         if self.seen.insert(ino) {
@@ -131,7 +153,9 @@ impl Walk<'_> {
         if attr.kind != FileKind::Directory {
             return Err(other_kind(path));
         }
-        self.outlet.directory(&Item { names, path, meta: meta(&attr) })?;
+        let xattrs = self.xattrs(ino, path)?;
+        let item = Item { names, path, meta: meta(&attr), xattrs: &xattrs };
+        self.outlet.directory(&item, self.progress)?;
         self.progress.entry(path);
         let entries = paths::list(self.volume, ino).map_err(|errno| failed("list", path, errno))?;
         let from = self.left.len();
@@ -151,7 +175,8 @@ impl Walk<'_> {
 
     fn entry(&mut self, ino: Ino, names: Vec<Vec<u8>>, path: Vec<u8>) -> Result<(), String> {
         let attr = self.attr(ino, &path)?;
-        let item = Item { names: &names, path: &path, meta: meta(&attr) };
+        let xattrs = self.xattrs(ino, &path)?;
+        let item = Item { names: &names, path: &path, meta: meta(&attr), xattrs: &xattrs };
         if attr.nlink > 1
             && let Some(first) = self.several.get(&ino)
         {
@@ -172,7 +197,7 @@ impl Walk<'_> {
             FileKind::Symlink => {
                 let target = self.volume.readlink(ino);
                 let target = target.map_err(|errno| failed("read", &path, errno))?;
-                self.outlet.symlink(&item, &target)?;
+                self.outlet.symlink(&item, &target, self.progress)?;
             }
             FileKind::Character | FileKind::Block if !self.devices => {
                 let why = "it is a device; give --devices to carry it over";
@@ -180,7 +205,7 @@ impl Walk<'_> {
                 return Ok(());
             }
             _ => {
-                if let Some(why) = self.outlet.special(&item)? {
+                if let Some(why) = self.outlet.special(&item, self.progress)? {
                     self.progress.leave_out(&path, why);
                     return Ok(());
                 }

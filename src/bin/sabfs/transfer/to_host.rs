@@ -6,6 +6,7 @@
 
 use super::host::{Tree, stat};
 use super::outlet::{Content, Item, Outlet};
+use super::xattrs::Place;
 use super::{CHUNK_BYTES, Meta, Options, Progress};
 use crate::text::{host_failed, shown};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
@@ -72,28 +73,39 @@ impl ToHost {
         Ok((dir, made))
     }
 
-    /// Owner, mode and times of what is open. The owner comes first, since a change of it takes the rights
-    /// to run as another user away.
+    /// The owner of what is open. It comes first, since a change of it takes the rights to run as another
+    /// user away, and a file's capabilities.
+    fn owner(&self, file: impl AsFd, path: &[u8], meta: &Meta) -> Result<(), String> {
+        if !self.owners {
+            return Ok(());
+        }
+        let (uid, gid) = owner(meta);
+        fs::fchown(&file, uid, gid).map_err(|errno| host_failed("set the owner of", path, errno.into()))
+    }
+
+    /// Mode and times of what is open. They come last: a mode may forbid what else is to be done.
     fn attributes(&self, file: impl AsFd, path: &[u8], meta: &Meta) -> Result<(), String> {
         let wrong = |errno: Errno| host_failed("set the attributes of", path, errno.into());
-        if self.owners {
-            let (uid, gid) = owner(meta);
-            fs::fchown(&file, uid, gid).map_err(wrong)?;
-        }
         // A program of another user must not come to run as whoever unpacks it.
         let mask = if self.owners { 0o7777 } else { 0o1777 };
         fs::fchmod(&file, mode(meta.permissions & mask)).map_err(wrong)?;
         fs::futimens(&file, &times(meta)).map_err(wrong)
     }
 
-    /// As `attributes`, for what is not opened: symbolic links and special files.
-    fn attributes_at(&self, dir: &OwnedFd, item: &Item<'_>) -> Result<(), String> {
+    /// All of them for what is not opened: symbolic links and special files.
+    fn attributes_at(
+        &self,
+        dir: &OwnedFd,
+        item: &Item<'_>,
+        progress: &mut Progress,
+    ) -> Result<(), String> {
         let wrong = |errno: Errno| host_failed("set the attributes of", item.path, errno.into());
         let Some(name) = item.names.last() else { return Ok(()) };
         if self.owners {
             let (uid, gid) = owner(&item.meta);
             fs::chownat(dir, name.as_slice(), uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(wrong)?;
         }
+        Place::Named(dir, name).write(item.path, item.xattrs, progress)?;
         fs::utimensat(dir, name.as_slice(), &times(&item.meta), AtFlags::SYMLINK_NOFOLLOW).map_err(wrong)
     }
 }
@@ -116,7 +128,7 @@ fn times(meta: &Meta) -> Timestamps {
 }
 
 impl Outlet for ToHost {
-    fn directory(&mut self, item: &Item<'_>) -> Result<(), String> {
+    fn directory(&mut self, item: &Item<'_>, progress: &mut Progress) -> Result<(), String> {
         if let Some((name, above)) = item.names.split_last() {
             let dir = self.tree.directory(above, item.path)?;
             match fs::mkdirat(&dir, name.as_slice(), Mode::RWXU) {
@@ -124,9 +136,10 @@ impl Outlet for ToHost {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(host_failed("make", item.path, errno.into())),
             }
-            self.tree.directory(item.names, item.path)?;
         }
+        let dir = self.tree.directory(item.names, item.path)?;
         if !item.names.is_empty() || self.is_new {
+            Place::Open(dir.as_fd()).write(item.path, item.xattrs, progress)?;
             self.directories.push((item.names.to_vec(), item.meta));
         }
         Ok(())
@@ -155,6 +168,8 @@ impl Outlet for ToHost {
         }
         fs::ftruncate(&file, item.meta.size_bytes)
             .map_err(|errno| host_failed("set the size of", item.path, errno.into()))?;
+        self.owner(&file, item.path, &item.meta)?;
+        Place::Open(file.as_fd()).write(item.path, item.xattrs, progress)?;
         self.attributes(&file, item.path, &item.meta)?;
         if cfg!(not(target_os = "linux")) {
             file.sync_all().map_err(|error| host_failed("flush", item.path, error))?;
@@ -162,12 +177,21 @@ impl Outlet for ToHost {
         Ok(())
     }
 
-    fn symlink(&mut self, item: &Item<'_>, target: &[u8]) -> Result<(), String> {
+    fn symlink(
+        &mut self,
+        item: &Item<'_>,
+        target: &[u8],
+        progress: &mut Progress,
+    ) -> Result<(), String> {
         let (dir, ()) = self.place(item, |dir, name| fs::symlinkat(target, dir, name))?;
-        self.attributes_at(&dir, item)
+        self.attributes_at(&dir, item, progress)
     }
 
-    fn special(&mut self, item: &Item<'_>) -> Result<Option<&'static str>, String> {
+    fn special(
+        &mut self,
+        item: &Item<'_>,
+        progress: &mut Progress,
+    ) -> Result<Option<&'static str>, String> {
         let kind = match item.meta.kind {
             FileKind::Fifo => FileType::Fifo,
             FileKind::Socket => FileType::Socket,
@@ -177,7 +201,7 @@ impl Outlet for ToHost {
         let Meta { permissions, rdev, .. } = item.meta;
         let (dir, ()) = self.place(item, |dir, name| make_node(dir, name, kind, rdev))?;
         let Some(name) = item.names.last() else { return Ok(None) };
-        self.attributes_at(&dir, item)?;
+        self.attributes_at(&dir, item, progress)?;
         // There is no way to set the mode of a name without following a link that was put there just now,
         // so the name is looked at first; who can still win this race owns the directory anyway.
         let made = stat(&dir, name).map_err(|e| host_failed("look at", item.path, e.into()))?;
@@ -195,11 +219,16 @@ impl Outlet for ToHost {
         Ok(())
     }
 
+    fn keeps_owners(&self) -> bool {
+        self.owners
+    }
+
     fn finish(&mut self) -> Result<(), String> {
         // What is below first: a mode may forbid the way to it.
         for (names, meta) in std::mem::take(&mut self.directories).into_iter().rev() {
             let path = names.join(&b'/');
             let dir = self.tree.directory(&names, &path)?;
+            self.owner(&dir, &path, &meta)?;
             self.attributes(&dir, &path, &meta)?;
             if cfg!(not(target_os = "linux")) {
                 fs::fsync(&dir).map_err(|errno| host_failed("flush", &path, errno.into()))?;

@@ -3,6 +3,7 @@
 
 use super::outlet::{Content, Item, Outlet};
 use super::tar_format::{BLOCK_BYTES, fits, format_time, header, padding, push_record, put};
+use super::xattrs::to_key;
 use super::{CHUNK_BYTES, Options, Progress};
 use crate::text::host_failed;
 use sabfs::format::FileKind;
@@ -82,6 +83,9 @@ impl<W: Sink> ToTar<W> {
             push_record(&mut records, b"mtime", format_time(meta.mtime_ns).as_bytes());
         }
         push_record(&mut records, b"atime", format_time(meta.atime_ns).as_bytes());
+        for (name, value) in item.xattrs {
+            push_record(&mut records, &to_key(name), value);
+        }
         if matches!(meta.kind, FileKind::Character | FileKind::Block) {
             let (major, minor) = (rustix::fs::major(meta.rdev), rustix::fs::minor(meta.rdev));
             let set = head.set_device_major(major).and_then(|()| head.set_device_minor(minor));
@@ -103,7 +107,7 @@ impl<W: Sink> ToTar<W> {
 }
 
 impl<W: Sink> Outlet for ToTar<W> {
-    fn directory(&mut self, item: &Item<'_>) -> Result<(), String> {
+    fn directory(&mut self, item: &Item<'_>, _: &mut Progress) -> Result<(), String> {
         let mut path = item.path.to_vec();
         if path.is_empty() {
             path.push(b'.');
@@ -156,11 +160,11 @@ impl<W: Sink> Outlet for ToTar<W> {
         self.pad(data)
     }
 
-    fn symlink(&mut self, item: &Item<'_>, target: &[u8]) -> Result<(), String> {
+    fn symlink(&mut self, item: &Item<'_>, target: &[u8], _: &mut Progress) -> Result<(), String> {
         self.headers(EntryType::Symlink, item, item.path, target, 0, Vec::new())
     }
 
-    fn special(&mut self, item: &Item<'_>) -> Result<Option<&'static str>, String> {
+    fn special(&mut self, item: &Item<'_>, _: &mut Progress) -> Result<Option<&'static str>, String> {
         let kind = match item.meta.kind {
             FileKind::Fifo => EntryType::Fifo,
             FileKind::Character => EntryType::Char,
@@ -173,6 +177,10 @@ impl<W: Sink> Outlet for ToTar<W> {
 
     fn link(&mut self, item: &Item<'_>, first: &[Vec<u8>]) -> Result<(), String> {
         self.headers(EntryType::Link, item, item.path, &first.join(&b'/'), 0, Vec::new())
+    }
+
+    fn keeps_owners(&self) -> bool {
+        self.owners
     }
 
     fn finish(&mut self) -> Result<(), String> {

@@ -12,9 +12,11 @@ mod names;
 mod space;
 
 use super::{Checker, Finding, Report};
-use crate::core::{Core, Error, Result, Txn, count_free};
+use crate::core::{Core, Error, Result, Txn, XattrList, count_free};
 use crate::errno::Errno;
-use crate::format::{Corrupt, FileKind, INODE_SIZE_BYTES, Inode, RawInode};
+use crate::format::{
+    BLOCK_SIZE, Corrupt, FileKind, HEADER_SIZE_BYTES, INODE_SIZE_BYTES, Inode, RawInode,
+};
 use crate::store::Store;
 use crate::store::runtime as rt;
 use std::collections::HashSet;
@@ -134,7 +136,7 @@ fn step<S: Store>(finding: &Finding, slots: &HashSet<u32>, checker: &Checker<'_,
         Finding::Parent { .. } => 10,
         Finding::LinkCount { .. } => 11,
         Finding::BehindEnd { .. } => 12,
-        Finding::DirtyTail { .. } | Finding::DirtyInline { .. } => 13,
+        Finding::DirtyTail { .. } | Finding::DirtyInline { .. } | Finding::XattrRemains { .. } => 13,
         Finding::BlockCount { .. } => 14,
         Finding::FreeSlot { .. } => 15,
         Finding::BlocksLeaked { .. } => 16,
@@ -168,6 +170,7 @@ fn mend<S: Store>(checker: &Checker<'_, S>, finding: &Finding, now_ns: i64) -> R
             inode.raw.root[len..].fill(0);
             "zeroed".to_owned()
         }),
+        Finding::XattrRemains { inode } => apply(core, |txn| zero_behind_xattrs(txn, inode)),
         Finding::OrphanNamed { inode } | Finding::OrphanFull { inode } => apply(core, |txn| {
             txn.touch(inode);
             txn.set_orphan(inode, false)?;
@@ -267,4 +270,20 @@ fn empty_slot<S: Store>(txn: &mut Txn<'_, S>, ino: u32) -> Result<String> {
     raw.generation = old.generation;
     txn.edit(slot.block, range.start, range.end)[range].copy_from_slice(raw.as_bytes());
     Ok("emptied".to_owned())
+}
+
+/// Zeros what lies behind an inode's list of attributes, in its block and in the inode.
+fn zero_behind_xattrs<S: Store>(txn: &mut Txn<'_, S>, ino: u32) -> Result<String> {
+    let mut inode = txn.inode(ino)?;
+    let len = XattrList::read(txn, &inode)?.as_bytes().len();
+    txn.touch(ino);
+    let block = inode.raw.xattr_block.get();
+    if block != 0 {
+        let from = HEADER_SIZE_BYTES + len;
+        txn.edit(block, from, BLOCK_SIZE)[from..].fill(0);
+    }
+    let inline = usize::from(inode.raw.xattr_len.get());
+    inode.raw.xattrs[inline..].fill(0);
+    txn.put_inode(&inode)?;
+    Ok("zeroed".to_owned())
 }
