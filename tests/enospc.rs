@@ -253,7 +253,7 @@ fn renames() {
 fn writes() {
     let volume = base();
     let bytes = content(7, 12 * 4096);
-    let mut write = |path: &str, offset, len: usize, blocks| {
+    let write = |path: &str, offset, len: usize, blocks| {
         assert_eq!(write_needs(&volume, path, Some(offset), &bytes[..len]), blocks, "{path} {offset}");
     };
     // In place, behind the end, into a hole, over the edge of one.
@@ -268,7 +268,7 @@ fn writes() {
     write("/leaf", 4096 * 5, 10, 2);
     write("/leaves", 4096 * 5, 10, 2);
 
-    let mut append = |path: &str, len: usize| write_needs(&volume, path, None, &bytes[..len]);
+    let append = |path: &str, len: usize| write_needs(&volume, path, None, &bytes[..len]);
     assert_eq!(append("/some/data", 2_000), 0);
     assert_eq!(append("/some/data", 12 * 4096), 12);
     assert_eq!(append("/some/nothing", 12 * 4096), 12);

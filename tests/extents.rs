@@ -10,7 +10,7 @@ use sabfs::core::check::check;
 use sabfs::core::extent::{self, Visit};
 use sabfs::core::{Error, Mapping, Result, Txn};
 use sabfs::errno::Errno;
-use sabfs::format::{Extent, FILE_SIZE_MAX, Inode};
+use sabfs::format::{BLOCK_SIZE, Extent, FILE_SIZE_MAX, Inode};
 use sabfs::store::HeapStore;
 use sabfs::vfs::Ino;
 use std::collections::BTreeMap;
@@ -341,6 +341,20 @@ fn filled_gaps_make_one_extent() {
     assert_eq!(tree.extents().len(), 3);
     tree.step(&Step::Move { from: 5_000, count: 100, to: 200 });
     assert_eq!(tree.extents(), [all]);
+    // Every second block is moved away and comes back: the tree shrinks as it has grown.
+    for at in (0..1_800).skip(600) {
+        tree.step(&Step::Add { at, count: 1 });
+    }
+    let all = tree.extents();
+    for (from, to) in [(0, 5_000), (5_000, 0)] {
+        for at in (0..1_800).step_by(2) {
+            tree.step(&Step::Move { from: from + at, count: 1, to: to + at });
+        }
+        tree.compare();
+        assert_eq!(tree.nodes() > 5, to > 0);
+    }
+    assert_eq!((tree.extents(), tree.nodes()), (all, 0));
+    tree.assert_sound();
 }
 
 /// Each change that needs space fails with every number of free blocks below what it needs, and leaves
@@ -381,4 +395,70 @@ fn no_space_at_every_point() {
         }
         assert!((1..=most).contains(&needed), "{step:?} needs {needed}");
     }
+}
+
+/// Inner nodes split and join, too. The extents stand for nothing: only the tree's own blocks are real.
+#[test]
+fn trees_with_many_inner_nodes() {
+    const COUNT: u32 = 130_000;
+    let mut tree = Tree::new(4_000);
+    let extent =
+        |number: u32| Extent { file_block: number * 4, block: 100 + number % 500 * 2, count: 1 };
+    let numbers: Vec<u32> = (0..COUNT).rev().collect();
+    for part in numbers.chunks(2_000) {
+        tree.change(&|txn, inode| {
+            part.iter().try_for_each(|&number| extent::insert(txn, inode, extent(number)))
+        })
+        .unwrap();
+    }
+    let block_of = |number: u32| (extent(number).file_block, extent(number).block);
+    let nodes = |tree: &Tree| {
+        let mut nodes = 0;
+        // Records of the last node of each level, 0 where another parent's children begin.
+        let mut last = [0; 3];
+        let image = tree.volume.image();
+        extent::walk(image, &tree.inode(), &mut |visit| {
+            let Visit::Node(block) = visit else { return Ok(()) };
+            nodes += 1;
+            let mut bytes = [0; BLOCK_SIZE];
+            image.read_block(block, &mut bytes);
+            let (count, level) = (usize::from(bytes[24]) + usize::from(bytes[25]) * 256, bytes[28]);
+            let neighbour = std::mem::replace(&mut last[usize::from(level)], count);
+            assert!(neighbour == 0 || neighbour + count > 252, "{neighbour} and {count} are two nodes");
+            last[..usize::from(level)].fill(0);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(tree.inode().raw.blocks.get(), nodes, "nodes are counted");
+        (tree.inode().extent_root().level.get(), nodes)
+    };
+    tree.blocks = (0..COUNT).map(block_of).collect();
+    tree.compare();
+    let (level, many) = nodes(&tree);
+    assert!(level == 2 && tree.inode().extent_root().count.get() > 2 && many > 500);
+    let free = tree.volume.statfs().unwrap().free_blocks;
+
+    // There and back, over all nodes.
+    for delta in [3, -3] {
+        tree.change(&|txn, inode| extent::shift(txn, inode, 40_000, delta)).unwrap();
+        let moved = |at: u32| if delta > 0 && at >= 40_000 { at + 3 } else { at };
+        tree.blocks = (0..COUNT).map(block_of).map(|(at, block)| (moved(at), block)).collect();
+        tree.compare();
+    }
+    // The second half of each node goes, then most of the rest, from the middle to both sides.
+    for (stride, gone) in [(170, 85), (2_000, 1_999)] {
+        let mut parts: Vec<u32> = (0..COUNT).step_by(stride).collect();
+        let middle = COUNT / 2;
+        parts.sort_by_key(|at| at.abs_diff(middle));
+        for number in parts {
+            let (from, to) = ((number + 1) * 4, (number + 1 + gone) * 4);
+            tree.change(&|txn, inode| extent::take(txn, inode, from, to).map(drop)).unwrap();
+            tree.blocks.retain(|at, _| !(from..to).contains(at));
+        }
+        tree.compare();
+        nodes(&tree);
+    }
+    let (level, few) = nodes(&tree);
+    assert!((level, few) <= (1, 3), "{few} nodes for {} extents", tree.blocks.len());
+    assert_eq!(tree.volume.statfs().unwrap().free_blocks, free + many - few);
 }

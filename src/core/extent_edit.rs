@@ -56,7 +56,10 @@ fn add_blocks(inode: &mut Inode, delta: i64) {
 /// enough for.
 pub fn insert<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, extent: Extent) -> Result<()> {
     let mut root = Node::of_root(inode.extent_root(), inode.number)?;
-    insert_below(txn, inode, &mut root, extent, true)?;
+    let effect = insert_below(txn, inode, &mut root, extent, true)?;
+    if effect == Effect::Shrunk {
+        take_back(txn, inode, &mut root)?;
+    }
     if root.records.len() > INLINE_EXTENTS {
         // The root's records move into a node of their own, and the root gets one entry for it.
         if root.level >= LEVELS_MAX {
@@ -73,18 +76,29 @@ pub fn insert<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, extent: Extent)
     Ok(())
 }
 
-/// Inserts below `node`, which may have one record too many then. True if it was changed; the caller
-/// writes it. `last`: no node of this level is behind it.
+/// What inserting did to a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// It is as before.
+    None,
+    /// The caller has to write it. It may have one record too many.
+    Changed,
+    /// As `Changed`, and it has fewer records than before, because a gap was closed.
+    Shrunk,
+}
+
+/// Inserts below `node`. `last`: no node of this level is behind it.
 fn insert_below<S: Store>(
     txn: &mut Txn<'_, S>,
     inode: &mut Inode,
     node: &mut Node,
     extent: Extent,
     last: bool,
-) -> Result<bool> {
+) -> Result<Effect> {
+    let before = node.records.len();
     if node.level == 0 {
         insert_record(node, extent);
-        return Ok(true);
+        return Ok(if node.records.len() < before { Effect::Shrunk } else { Effect::Changed });
     }
     let index = node.child(extent.file_block);
     let mut child = node.read_child(txn, index, inode.number)?;
@@ -93,16 +107,20 @@ fn insert_below<S: Store>(
     if changed {
         entry.file_block = U32::new(extent.file_block);
     }
-    let last = last && index + 1 == node.records.len();
-    if insert_below(txn, inode, &mut child, extent, last)? {
-        if child.records.len() > EXTENTS_PER_NODE {
-            let right = split(txn, inode, &mut child, extent, last)?;
-            node.records.insert(index + 1, right.entry());
-            changed = true;
-        }
+    let last = last && index + 1 == before;
+    let effect = insert_below(txn, inode, &mut child, extent, last)?;
+    if child.records.len() > EXTENTS_PER_NODE {
+        let right = split(txn, inode, &mut child, extent, last)?;
+        node.records.insert(index + 1, right.entry());
+        changed = true;
+    }
+    if effect != Effect::None {
         child.write(txn, inode);
     }
-    Ok(changed)
+    if effect == Effect::Shrunk && join(txn, inode, node, index.saturating_sub(1), index + 1)? {
+        return Ok(Effect::Shrunk);
+    }
+    Ok(if changed { Effect::Changed } else { Effect::None })
 }
 
 /// Moves the right part of a node that has too many records into a new one.
@@ -336,9 +354,13 @@ fn join<S: Store>(
         }
         let boundary = left.records.len();
         left.records.append(&mut right.records);
+        // What were the last and the first of two nodes are neighbours now.
         if left.level > 0 {
-            // What were the last and the first child of two nodes are neighbours now.
             join(txn, inode, &mut left, boundary - 1, boundary)?;
+        } else if continues(&left.records[boundary - 1], &left.records[boundary]) {
+            let record = left.records.remove(boundary);
+            let count = left.records[boundary - 1].count.get() + record.count.get();
+            left.records[boundary - 1].count = U16::new(count);
         }
         left.write(txn, inode);
         node.records.remove(index + 1);
