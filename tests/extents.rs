@@ -445,7 +445,22 @@ fn trees_with_many_inner_nodes() {
         tree.blocks = (0..COUNT).map(block_of).map(|(at, block)| (moved(at), block)).collect();
         tree.compare();
     }
-    // The second half of each node goes, then most of the rest, from the middle to both sides.
+    // The last child of one inner node and the first of the next have little left, but not so little that
+    // they join with their other neighbours. Then the two inner nodes join.
+    let keys = tree.inode().extent_root().records.map(|record| record.file_block.get());
+    let (start, key, end) = (keys[0], keys[1], keys[2]);
+    for (from, to) in [
+        (key - 69 * 4, key),
+        (key + 4, key + 70 * 4),
+        (start + 4, key - 20 * 169 * 4),
+        (key + 20 * 169 * 4, end - 4),
+    ] {
+        tree.change(&|txn, inode| extent::take(txn, inode, from, to).map(drop)).unwrap();
+        tree.blocks.retain(|at, _| !(from..to).contains(at));
+    }
+    tree.compare();
+    nodes(&tree);
+    // More and more goes, from the middle to both sides.
     for (stride, gone) in [(170, 85), (2_000, 1_999)] {
         let mut parts: Vec<u32> = (0..COUNT).step_by(stride).collect();
         let middle = COUNT / 2;
