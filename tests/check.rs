@@ -134,6 +134,22 @@ fn malformed_blocks() {
     sample.expect(Finding::Structure(Corrupt::Misplaced { block: 2, says: 9 }));
 }
 
+/// A record before its leaf's key: a lookup goes to the leaf before it and finds a hole.
+#[test]
+fn extents_that_cannot_be_found() {
+    let sample = Sample::new();
+    for at in 20..345 {
+        sample.volume.write(sample.scattered, at * 8192, b"part").unwrap();
+    }
+    let root = sample.inode(sample.scattered).extent_root().records;
+    let (key, block) = (root[1].file_block.get(), root[1].block.get());
+    assert!(check(sample.core()).is_clean() && key > 0);
+    // The entry is the root's second one, behind 8 bytes and the first.
+    sample
+        .edit_inode(sample.scattered, |raw| raw.root[20..24].copy_from_slice(&(key + 1).to_le_bytes()));
+    sample.expect(Finding::Structure(Corrupt::Tree { inode: sample.scattered, block }));
+}
+
 #[test]
 fn malformed_records() {
     let sample = Sample::new();

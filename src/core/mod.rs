@@ -8,6 +8,7 @@ mod dir;
 mod dir_edit;
 mod error;
 pub mod extent;
+mod extent_edit;
 mod grow;
 mod image;
 mod inode_map;

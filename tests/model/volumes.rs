@@ -2,7 +2,7 @@
 
 use sabfs::core::extent::{self, Visit};
 use sabfs::core::inodes::{for_each_table_block, inode_in};
-use sabfs::core::{Core, DirView, Image};
+use sabfs::core::{Core, DirView, Image, Txn};
 use sabfs::format::{BLOCK_SIZE, FileKind, INODES_PER_BLOCK, SYMLINK_INLINE_MAX, seal};
 use sabfs::store::runtime::{self, Durability};
 use sabfs::store::{HeapStore, Store};
@@ -48,6 +48,18 @@ pub fn file() -> NewInode {
 
 pub fn directory() -> NewInode {
     new(FileKind::Directory)
+}
+
+/// Reserves all free blocks but for `count`, until what it gives is dropped.
+///
+/// The volume must not be checked meanwhile: its counters are not those of its bitmaps.
+pub fn leave_free(volume: &HeapVolume, count: u32) -> Txn<'_, Arc<HeapStore>> {
+    let mut hog = Txn::begin(volume.core());
+    let store = volume.image().store();
+    while let more @ 1.. = store.load(runtime::FREE_BLOCKS).saturating_sub(count) {
+        hog.allocate(0, more).unwrap();
+    }
+    hog
 }
 
 /// The bytes of an image, metadata blocks sealed.
