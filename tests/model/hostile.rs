@@ -3,7 +3,7 @@
 //! Whatever the bytes say, mounting and working on it must not panic, not hang and not reach outside
 //! the store (which panics). Errors are fine, and so is nonsense.
 
-use super::operations::content;
+use super::operations::{content, mode};
 use super::volumes::{self, HeapVolume, ROOT, directory, file, new};
 use sabfs::core::check::{check, check_sealed};
 use sabfs::core::{Core, Image};
@@ -210,7 +210,7 @@ fn work(volume: &HeapVolume, found: &[Ino], steps: &[u8]) {
         let pick = |number: u8| found[usize::from(number) % found.len()];
         let dir = if b % 2 == 0 { ROOT } else { pick(b) };
         let (name, other) = (names[usize::from(a) % 8], names[usize::from(b) % 8]);
-        match which % 12 {
+        match which % 15 {
             0 => _ = volume.create(dir, name, &file()),
             1 => _ = volume.create(dir, other, &directory()),
             2 => _ = volume.write(pick(a), u64::from(b) * 3000, &bytes),
@@ -225,6 +225,12 @@ fn work(volume: &HeapVolume, found: &[Ino], steps: &[u8]) {
             8 => _ = volume.rename(ROOT, name, dir, other, RenameFlags::EXCHANGE),
             9 => _ = volume.link(pick(a), dir, name),
             10 => _ = volume.symlink(dir, name, &bytes[..300], 0, 0),
+            11 => _ = volume.allocate(pick(a), mode(b), u64::from(b) * 4096, u64::from(a) * 4096),
+            12 => _ = volume.copy_range(pick(a), u64::from(b) * 100, pick(b), 5_000, 50_000),
+            13 => {
+                _ = volume.seek_data(pick(a), u64::from(b) * 4096);
+                _ = volume.seek_hole(pick(a), u64::from(b) * 4096);
+            }
             _ => {
                 if volume.hold(pick(a)).is_ok() {
                     _ = volume.unlink(dir, name);

@@ -1,7 +1,7 @@
 //! A volume and the oracle side by side: every operation is done in both and the answers compared.
 
 use super::durable::Files;
-use super::operations::{Operation, Pick, content, fill_name, flags, kind};
+use super::operations::{Operation, Pick, content, fill_name, flags, kind, mode};
 use super::oracle::{Node, Oracle};
 use super::volumes::{self, HeapVolume, ROOT};
 use sabfs::core::check::check;
@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    fn free(&self) -> u64 {
+    pub(super) fn free(&self) -> u64 {
         self.volume.statfs().unwrap().free_blocks
     }
 
@@ -132,6 +132,14 @@ impl World {
             Operation::Resize { ino, size } => {
                 let set = SetAttr { size_bytes: Some(*size), ..Default::default() };
                 self.setattr(self.regular(*ino), &set);
+            }
+            Operation::Allocate { ino, mode: number, offset, len } => {
+                self.allocate(self.regular(*ino), mode(*number), *offset, *len);
+            }
+            Operation::Seek { ino, offset } => self.seek(self.regular(*ino), *offset),
+            Operation::Copy { from, to, len } => {
+                let (from, to) = ((self.regular(from.0), from.1), (self.regular(to.0), to.1));
+                self.copy(from, to, *len);
             }
             Operation::SetAttr { ino, which, value } => {
                 self.setattr(self.any(*ino), &some_attributes(*which, *value));
@@ -189,7 +197,12 @@ impl World {
     }
 
     /// Compares answers; true if the operation found no space, which the oracle then judges dry.
-    fn no_space<T>(&mut self, answer: &Answer<T>, free_before: u64, data_blocks: u64) -> bool {
+    pub(super) fn no_space<T>(
+        &mut self,
+        answer: &Answer<T>,
+        free_before: u64,
+        data_blocks: u64,
+    ) -> bool {
         let refused = answer.as_ref().err() == Some(&Errno::ENOSPC);
         if refused {
             self.refusals += 1;
@@ -201,7 +214,7 @@ impl World {
         refused
     }
 
-    fn judge<T: PartialEq + std::fmt::Debug>(
+    pub(super) fn judge<T: PartialEq + std::fmt::Debug>(
         &mut self,
         what: &str,
         refused: bool,
@@ -383,8 +396,7 @@ impl World {
         match node.kind {
             FileKind::Directory => assert_eq!(attr.blocks == 0, node.names.is_empty(), "{what}"),
             FileKind::Symlink => assert_eq!(attr.blocks, u64::from(node.target.len() > 104), "{what}"),
-            // A file that was never larger lies in its inode.
-            FileKind::Regular if attr.blocks == 0 && node.size <= INLINE_DATA_MAX as u64 => {}
+            FileKind::Regular if node.inline => assert_eq!(attr.blocks, 0, "{what}"),
             // The tree needs a node for every few hundred extents, and keeps it while one is left there.
             _ => assert!((data..=data + data / 8 + 16).contains(&attr.blocks), "{what}, {data}"),
         }
