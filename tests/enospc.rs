@@ -13,7 +13,7 @@ use sabfs::core::check::check;
 use sabfs::core::inodes::for_each_table_block;
 use sabfs::errno::Errno;
 use sabfs::format::{FileKind, INODES_PER_BLOCK};
-use sabfs::vfs::{Attr, Ino, RenameFlags, SetAttr, XattrFlags};
+use sabfs::vfs::{Attr, Ino, RenameFlags, SetAttr, TimeChange, XattrFlags};
 use std::collections::BTreeMap;
 
 /// More than any operation needs.
@@ -292,8 +292,8 @@ fn attributes() {
         uid: Some(7),
         gid: Some(8),
         size_bytes: None,
-        atime_ns: Some(1),
-        mtime_ns: Some(2),
+        atime: Some(TimeChange::At(1)),
+        mtime: Some(TimeChange::At(2)),
     };
     for ino in [some, data] {
         assert_eq!(needs(&volume, |v| v.setattr(ino, &all)), 0);

@@ -12,10 +12,6 @@
 //!   node, which also covers everything before it.
 //! - No node but the root is empty.
 
-mod shift;
-
-pub use shift::shift;
-
 use super::error::Result;
 pub use super::extent_edit::{insert, remove, shift, take};
 use super::{Blocks, Error};
