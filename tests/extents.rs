@@ -65,6 +65,7 @@ impl Tree {
         let tree = Self { volume, ino, blocks: Blocks::new(), refusals: 0, levels: 0 };
         // No block lies behind the end of so large a file.
         tree.change(&|_, inode| {
+            inode.set_inline(false);
             inode.raw.size = FILE_SIZE_MAX.into();
             Ok(())
         })
