@@ -10,7 +10,11 @@ pub mod hostile_journal;
 pub mod operations;
 #[path = "oracle.rs"]
 pub mod oracle;
+#[path = "oracle_data.rs"]
+pub mod oracle_data;
 #[path = "volumes.rs"]
 pub mod volumes;
 #[path = "world.rs"]
 pub mod world;
+#[path = "world_data.rs"]
+pub mod world_data;

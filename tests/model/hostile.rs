@@ -3,7 +3,7 @@
 //! Whatever the bytes say, mounting and working on it must not panic, not hang and not reach outside
 //! the store (which panics). Errors are fine, and so is nonsense.
 
-use super::operations::content;
+use super::operations::{content, mode};
 use super::volumes::{self, HeapVolume, ROOT, directory, file, new};
 use sabfs::core::check::{check, check_sealed};
 use sabfs::core::{Core, Image};
@@ -221,7 +221,7 @@ fn work(volume: &HeapVolume, found: &[Ino], steps: &[u8]) {
         let pick = |number: u8| found[usize::from(number) % found.len()];
         let dir = if b % 2 == 0 { ROOT } else { pick(b) };
         let (name, other) = (names[usize::from(a) % 8], names[usize::from(b) % 8]);
-        match which % 14 {
+        match which % 17 {
             0 => _ = volume.create(dir, name, &file()),
             1 => _ = volume.create(dir, other, &directory()),
             2 => _ = volume.write(pick(a), u64::from(b) * 3000, &bytes),
@@ -242,6 +242,12 @@ fn work(volume: &HeapVolume, found: &[Ino], steps: &[u8]) {
             }
             12 => {
                 _ = volume.remove_xattr(pick(a), [&b"user.long"[..], b"user.short"][usize::from(b) % 2])
+            }
+            13 => _ = volume.allocate(pick(a), mode(b), u64::from(b) * 4096, u64::from(a) * 4096),
+            14 => _ = volume.copy_range(pick(a), u64::from(b) * 100, pick(b), 5_000, 50_000),
+            15 => {
+                _ = volume.seek_data(pick(a), u64::from(b) * 4096);
+                _ = volume.seek_hole(pick(a), u64::from(b) * 4096);
             }
             _ => {
                 if volume.hold(pick(a)).is_ok() {

@@ -2,7 +2,7 @@
 //! bytes that exist at that moment.
 
 use sabfs::format::FileKind;
-use sabfs::vfs::RenameFlags;
+use sabfs::vfs::{AllocateMode, RenameFlags};
 
 /// Which inode; see `World::any` and `World::directory`.
 pub type Pick = u8;
@@ -59,6 +59,21 @@ pub enum Operation {
     Resize {
         ino: Pick,
         size: u64,
+    },
+    Allocate {
+        ino: Pick,
+        mode: u8,
+        offset: u64,
+        len: u64,
+    },
+    Seek {
+        ino: Pick,
+        offset: u64,
+    },
+    Copy {
+        from: (Pick, u64),
+        to: (Pick, u64),
+        len: u64,
     },
     SetAttr {
         ino: Pick,
@@ -223,6 +238,21 @@ pub fn flags(number: u8) -> RenameFlags {
     }
 }
 
+pub fn mode(number: u8) -> AllocateMode {
+    const KEEP_SIZE: AllocateMode = AllocateMode::KEEP_SIZE;
+    match number % 16 {
+        0 | 1 => AllocateMode::empty(),
+        2 | 3 => KEEP_SIZE,
+        4..=6 => AllocateMode::PUNCH_HOLE | KEEP_SIZE,
+        7 => AllocateMode::ZERO_RANGE,
+        8 => AllocateMode::ZERO_RANGE | KEEP_SIZE,
+        9..=11 => AllocateMode::COLLAPSE_RANGE,
+        12..=14 => AllocateMode::INSERT_RANGE,
+        // What does not go together, or does not go alone.
+        _ => AllocateMode::from_bits_truncate(u32::from(number) >> 4 << 1 | 2),
+    }
+}
+
 /// Bytes to write: never zero, so that a hole shows.
 pub fn content(seed: u8, len: u32) -> Vec<u8> {
     (0..len).map(|at| (at.wrapping_mul(31) >> 3) as u8 ^ seed | 1).collect()
@@ -247,7 +277,7 @@ fn decode_one([which, a, b, c, d, e, f, g]: [u8; 8]) -> Operation {
     };
     let place_len = |high: u8, low: u8| u32::from(word(high % 18, low));
     let place = |scale: u8, high: u8, low: u8| u64::from(word(high, low)) << (scale % 48);
-    match which % 24 {
+    match which % 27 {
         0 => Create { dir: a, name: name(b, c), kind: d },
         1 => Symlink { dir: a, name: name(b, c), len: word(d, e) % 4200 },
         2 => Link { ino: a, dir: b, name: name(c, d) },
@@ -278,6 +308,15 @@ fn decode_one([which, a, b, c, d, e, f, g]: [u8; 8]) -> Operation {
         20 => SetXattr { ino: a, name: xattr(b, c), len: place_len(d, e), seed: f, flags: g },
         21 => RemoveXattr { ino: a, name: xattr(b, c) },
         22 => GetXattr { ino: a, name: xattr(b, c) },
+        23 => {
+            Allocate { ino: a, mode: b, offset: place(c, d, 0), len: u64::from(word(e, f)) << (g % 24) }
+        }
+        24 => Seek { ino: a, offset: place(b, c, d) },
+        25 => Copy {
+            from: (a, u64::from(word(b, c))),
+            to: (d, u64::from(word(e, f))),
+            len: u64::from(g) * 1_000,
+        },
         _ => Remount,
     }
 }

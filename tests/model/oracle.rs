@@ -10,7 +10,7 @@ use sabfs::vfs::{Ino, NewInode, RenameFlags, SetAttr, TimeChange};
 use std::collections::BTreeMap;
 
 const ROOT: Ino = 2;
-const CHUNK: u64 = 4096;
+pub(super) const CHUNK: u64 = 4096;
 
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -28,7 +28,9 @@ pub struct Node {
     pub target: Vec<u8>,
     pub names: BTreeMap<Vec<u8>, Ino>,
     pub parent: Ino,
-    /// The blocks that were ever written, everything else being a hole.
+    /// It lies in its inode, and takes no blocks for what is in `chunks`.
+    pub inline: bool,
+    /// The blocks that were ever written or reserved, everything else being a hole.
     pub chunks: BTreeMap<u64, Box<[u8; 4096]>>,
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -40,7 +42,7 @@ pub struct Oracle {
     pub dry: bool,
 }
 
-type Result<T> = std::result::Result<T, Errno>;
+pub(super) type Result<T> = std::result::Result<T, Errno>;
 
 fn check_name(name: &[u8]) -> Result<()> {
     match name {
@@ -74,12 +76,13 @@ impl Node {
             target: Vec::new(),
             names: BTreeMap::new(),
             parent,
+            inline: new.kind == FileKind::Regular,
             chunks: BTreeMap::new(),
             xattrs: BTreeMap::new(),
         }
     }
 
-    fn modified(&mut self, now: i64) {
+    pub(super) fn modified(&mut self, now: i64) {
         self.times[1] = now;
         self.times[2] = now;
     }
@@ -397,7 +400,7 @@ impl Oracle {
         }
     }
 
-    fn regular(&self, ino: Ino) -> Result<&Node> {
+    pub(super) fn regular(&self, ino: Ino) -> Result<&Node> {
         let node = self.node(ino)?;
         match node.kind {
             FileKind::Regular => Ok(node),
@@ -418,22 +421,13 @@ impl Oracle {
         let size = self.regular(ino)?.size;
         let offset = offset.unwrap_or(size);
         let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= FILE_SIZE_MAX);
-        let end = end.ok_or(EFBIG)?;
+        end.ok_or(EFBIG)?;
         if self.dry || bytes.is_empty() {
             return Ok(offset);
         }
         let now = self.now;
         let node = self.edit(ino);
-        let (mut at, mut left) = (offset, bytes);
-        while !left.is_empty() {
-            let within = (at % CHUNK) as usize;
-            let (part, rest) = left.split_at(left.len().min(4096 - within));
-            let chunk = node.chunks.entry(at / CHUNK).or_insert_with(|| Box::new([0; 4096]));
-            chunk[within..within + part.len()].copy_from_slice(part);
-            at += part.len() as u64;
-            left = rest;
-        }
-        node.size = size.max(end);
+        node.put(offset, bytes);
         node.modified(now);
         Ok(offset)
     }
@@ -454,11 +448,7 @@ impl Oracle {
         let now = self.now;
         let node = self.edit(ino);
         if let Some(size) = set.size_bytes {
-            node.chunks.retain(|&chunk, _| chunk * CHUNK < size);
-            if let Some(last) = node.chunks.get_mut(&(size / CHUNK)) {
-                last[(size % CHUNK) as usize..].fill(0);
-            }
-            node.size = size;
+            node.resize(size);
             node.modified(now);
         }
         node.permissions = set.mode.map_or(node.permissions, |mode| mode & 0o7777);

@@ -96,6 +96,33 @@ pub fn on_xattrs() -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// Mostly whole blocks, as some modes want them.
+fn allocate() -> impl Strategy<Value = Operation> {
+    let blocks = |most: u64| (0..most).prop_map(|block| block * 4096);
+    let offset = prop_oneof![3 => blocks(40), 1 => blocks(1_000), 2 => offset()];
+    let len = prop_oneof![
+        4 => blocks(30),
+        1 => blocks(1_000),
+        3 => len().prop_map(u64::from),
+        1 => any::<u64>().prop_map(|len| len >> (len % 64)),
+    ];
+    (any::<u8>(), any::<u8>(), offset, len).prop_map(|(ino, mode, offset, len)| Operation::Allocate {
+        ino,
+        mode,
+        offset,
+        len,
+    })
+}
+
+fn seek() -> impl Strategy<Value = Operation> {
+    (any::<u8>(), offset()).prop_map(|(ino, offset)| Operation::Seek { ino, offset })
+}
+
+fn copy() -> impl Strategy<Value = Operation> {
+    let side = || (any::<u8>(), offset());
+    (side(), side(), len()).prop_map(|(from, to, len)| Operation::Copy { from, to, len: u64::from(len) })
+}
+
 /// Directories that grow and shrink by hundreds of names.
 pub fn on_directories() -> impl Strategy<Value = Operation> {
     use Operation::*;
@@ -116,6 +143,9 @@ pub fn on_extents() -> impl Strategy<Value = Operation> {
         4 => stripe(400),
         4 => write(),
         2 => resize(),
+        6 => allocate(),
+        2 => seek(),
+        2 => copy(),
         2 => devour(),
         1 => (any::<u8>(), name()).prop_map(|(dir, name)| Unlink { dir, name }),
     ]
@@ -137,6 +167,9 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         4 => (p(), len(), p()).prop_map(|(ino, len, seed)| Append { ino, len, seed }),
         5 => (p(), offset(), len()).prop_map(|(ino, offset, len)| Read { ino, offset, len }),
         6 => resize(),
+        8 => allocate(),
+        2 => seek(),
+        4 => copy(),
         2 => (p(), p(), any::<u32>())
             .prop_map(|(ino, which, value)| SetAttr { ino, which, value }),
         4 => (p(), name()).prop_map(|(dir, name)| Lookup { dir, name }),
