@@ -1,13 +1,17 @@
 //! What a program does with one file's bytes: holes, reserving, moving, copying, inline data.
 
-#[path = "model/volumes.rs"]
-#[allow(dead_code, reason = "shared with the model")]
-mod volumes;
+#[path = "model/mod.rs"]
+mod model;
 
+use model::durable;
+use model::volumes;
 use sabfs::core::check::check;
 use sabfs::errno::Errno;
 use sabfs::format::{FILE_SIZE_MAX, FileKind};
+use sabfs::store::Store;
+use sabfs::store::runtime as rt;
 use sabfs::vfs::{AllocateMode, Atime, Attr, SetAttr, TimeChange};
+use std::sync::atomic::{AtomicU32, Ordering};
 use volumes::{HeapVolume, ROOT, file, new, tick, volume};
 
 const KEEP_SIZE: AllocateMode = AllocateMode::KEEP_SIZE;
@@ -474,5 +478,83 @@ fn copying_is_refused_as_on_linux() {
     assert_eq!(v.copy_range(f, 0, g, 0, 10_000), Ok(8_192));
     assert_eq!(v.copy_range(f, 0, g, 8_192, 10_000), Err(Errno::ENOSPC));
     assert_eq!(v.getattr(g).unwrap().size_bytes, 8_192);
+    sound(&v);
+}
+
+/// The bytes of a small file are part of a metadata block, also for who counts what is dirty.
+#[test]
+fn inline_data_reach_the_disk() {
+    let files = durable::Files::default();
+    let v = files.open(200);
+    let f = create(&v);
+    v.write(f, 0, b"first and second").unwrap();
+    v.sync().unwrap();
+    let store = v.image().store();
+    for (offset, word) in [(0, b"third"), (10, b"forth"), (4, b"fifth")] {
+        // Found through the inode at first, then where it was the last time.
+        v.write(f, offset, word).unwrap();
+        let dirty = [rt::DIRTY_COUNT, rt::DIRTY_META_COUNT].map(|word| store.load(word));
+        assert_eq!(dirty, [1, 1]);
+    }
+    v.sync().unwrap();
+    assert_eq!([rt::DIRTY_COUNT, rt::DIRTY_META_COUNT].map(|word| store.load(word)), [0, 0]);
+    let expected = bytes(&v, f);
+    assert_eq!(expected, b"thirfifth forthd");
+    drop(v);
+    let v = files.open(200);
+    assert_eq!(bytes(&v, f), expected);
+    // Out of the inode and, cut to nothing, back again; each is what a mount finds.
+    v.allocate(f, AllocateMode::INSERT_RANGE, 0, 4_096).unwrap();
+    v.allocate(f, KEEP_SIZE, 8_192, 40_000).unwrap();
+    v.sync().unwrap();
+    drop(v);
+    let v = files.open(200);
+    assert_eq!(bytes(&v, f)[4_096..], expected);
+    assert_eq!(v.getattr(f).unwrap().blocks, 11);
+    assert!(check(v.core()).is_clean());
+    resize(&v, f, 0);
+    v.write(f, 3, b"again").unwrap();
+    v.sync().unwrap();
+    drop(v);
+    let v = files.open(200);
+    assert_eq!(bytes(&v, f), b"\0\0\0again");
+    assert!(check(v.core()).is_clean());
+}
+
+/// A small file that comes and goes between its inode and a block shows no reader a mixture.
+#[test]
+fn readers_see_one_state_of_a_small_file() {
+    let v = volume(1_000);
+    let f = create(&v);
+    let seen = [const { AtomicU32::new(0) }; 2];
+    v.write(f, 0, &[1; 100]).unwrap();
+    std::thread::scope(|scope| {
+        for seen in &seen {
+            let v = &v;
+            scope.spawn(move || {
+                let mut buffer = [0; 200];
+                while seen.fetch_add(1, Ordering::Relaxed) < 2_000 {
+                    let count = v.read(f, 0, &mut buffer).unwrap();
+                    assert!(matches!(count, 0 | 100 | 150), "{count}");
+                    assert!(buffer[..count].iter().all(|&byte| byte == buffer[0]), "{buffer:?}");
+                    // Shorter than the file: from where the thread remembers it.
+                    let count = v.read(f, 0, &mut buffer[..64]).unwrap();
+                    assert!(buffer[..count].iter().all(|&byte| byte == buffer[0]), "{buffer:?}");
+                }
+            });
+        }
+        let mut round = 0_u32;
+        while round < 5_000_000 && seen.iter().any(|seen| seen.load(Ordering::Relaxed) < 2_000) {
+            round += 1;
+            let byte = [round as u8 | 1; 150];
+            v.write(f, 0, &byte[..100]).unwrap();
+            if round.is_multiple_of(8) {
+                resize(&v, f, 0);
+                v.write(f, 0, &byte).unwrap();
+                resize(&v, f, 0);
+                v.write(f, 0, &byte[..100]).unwrap();
+            }
+        }
+    });
     sound(&v);
 }
