@@ -3,15 +3,16 @@
 //! The host knows paths where the oracle knows inodes, so an inode is reached by one of its names, and
 //! operations on inodes without a name are left out, as are numbers that no inode has.
 
-use super::operations::{Operation, content, fill_name, flags, kind};
+use super::operations::{Operation, content, fill_name, flags, kind, mode};
 use super::oracle::{Node, Oracle};
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;
-use sabfs::vfs::{Ino, NewInode, RenameFlags, SetAttr, XattrFlags};
+use sabfs::vfs::{AllocateMode, Ino, NewInode, RenameFlags, SetAttr, XattrFlags};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -174,6 +175,13 @@ impl Host {
             Operation::Append { ino, len, seed } => {
                 self.write(self.file(*ino), None, &content(*seed, *len))?;
             }
+            Operation::Allocate { ino, mode: number, offset, len } => {
+                self.allocate(self.file(*ino), mode(*number), *offset, *len)?;
+            }
+            Operation::Copy { from, to, len } => {
+                let (from, to) = ((self.file(from.0), from.1), (self.file(to.0), to.1));
+                self.copy(from, to, *len)?;
+            }
             Operation::Resize { ino, size } if *size < SIZE_MAX => self.resize(self.any(*ino), *size)?,
             Operation::Readlink { ino } => {
                 let ino = self.any(*ino);
@@ -267,6 +275,56 @@ impl Host {
         });
         let oracle = self.oracle.write(ino, offset, bytes);
         self.compare("write", host.map_err(|error| errno(&error)), oracle);
+        Some(())
+    }
+
+    fn open(&self, ino: Ino) -> Option<fs::File> {
+        let regular = self.oracle.nodes.get(&ino)?.kind == FileKind::Regular;
+        let path = self.path(ino).filter(|_| regular)?;
+        Some(fs::OpenOptions::new().read(true).write(true).open(path).unwrap())
+    }
+
+    fn allocate(&mut self, ino: Ino, mode: AllocateMode, offset: u64, len: u64) -> Option<()> {
+        // Not every file system of a host moves blocks, and none need have room for what is large.
+        let known = AllocateMode::KEEP_SIZE | AllocateMode::PUNCH_HOLE;
+        if !known.contains(mode) || offset > SIZE_MAX || len > 1 << 20 {
+            return None;
+        }
+        let (file, offset_host) = (self.open(ino)?, i64::try_from(offset).unwrap());
+        let (bits, len_host) = (mode.bits().cast_signed(), i64::try_from(len).unwrap());
+        // SAFETY: the file is open until the call is over.
+        let host = answer(unsafe { libc::fallocate(file.as_raw_fd(), bits, offset_host, len_host) });
+        let oracle = self.oracle.allocate(ino, mode, offset, len);
+        self.compare(&format!("allocate {mode:?} {len} at {offset}"), host, oracle);
+        Some(())
+    }
+
+    fn copy(&mut self, from: (Ino, u64), to: (Ino, u64), len: u64) -> Option<()> {
+        if from.1 > SIZE_MAX || to.1 > SIZE_MAX || len > 1 << 20 {
+            return None;
+        }
+        let (source, target) = (self.open(from.0)?, self.open(to.0)?);
+        let mut offsets = [from.1.cast_signed(), to.1.cast_signed()];
+        let all = self.oracle.clone().copy(from, to, len);
+        let mut done = 0;
+        let host = loop {
+            let left = (len - done) as usize;
+            let [from, to] = &mut offsets;
+            let (source, target) = (source.as_raw_fd(), target.as_raw_fd());
+            // SAFETY: the files are open and the offsets live until the call is over.
+            let count = unsafe { libc::copy_file_range(source, from, target, to, left, 0) };
+            match u64::try_from(count) {
+                // A host may copy less than it could.
+                Ok(count @ 1..) if Ok(done + count) != all => done += count,
+                Ok(count) => break Ok(done + count),
+                Err(_) => break answer(-1).map(|()| 0),
+            }
+        };
+        if let (Ok(host), Ok(all)) = (host, all) {
+            assert_eq!(host, all, "copy {len} from {from:?} to {to:?}");
+        }
+        let oracle = self.oracle.copy(from, to, len);
+        self.compare(&format!("copy {len} from {from:?} to {to:?}"), host.map(drop), oracle);
         Some(())
     }
 
