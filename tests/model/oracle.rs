@@ -133,6 +133,7 @@ impl Oracle {
     }
 
     pub fn lookup(&self, dir: Ino, name: &[u8]) -> Result<Ino> {
+        self.node(dir)?;
         if name.len() > 255 {
             return Err(ENAMETOOLONG);
         }
