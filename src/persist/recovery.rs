@@ -56,6 +56,12 @@ impl OpenOptions {
             rules: Rules::default(),
         }
     }
+
+    /// Other sizes and rules than the usual ones, for an explorer of what goes wrong then.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn with_rules(self, limits: Limits, rules: Rules) -> Self {
+        Self { limits, rules, ..self }
+    }
 }
 
 /// What opening is busy with.

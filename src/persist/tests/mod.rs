@@ -4,6 +4,8 @@ mod crash;
 mod faults;
 mod keeper;
 mod open;
+mod quota;
+mod stack;
 mod toy;
 
 use super::METADATA_MAX_BLOCKS;
