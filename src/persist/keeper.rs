@@ -60,6 +60,8 @@ pub struct Keeper<S, D> {
     timer_ms: u64,
     failing: Option<Failing>,
     last_error: Option<CommitError>,
+    /// Nothing is written, ever.
+    read_only: bool,
     stopped: bool,
 }
 
@@ -87,6 +89,7 @@ impl<S: Store, D: Device> Keeper<S, D> {
             timer_ms,
             failing: None,
             last_error: None,
+            read_only: opened.read_only,
             stopped: false,
             image,
         };
@@ -99,7 +102,12 @@ impl<S: Store, D: Device> Keeper<S, D> {
         }
         store.store(rt::ROOM_WANTED, 0);
         store.store(rt::ROOM_SHORT, 0);
-        keeper.publish_room();
+        if keeper.read_only {
+            // Before the volume is taken into use, which else frees orphans.
+            store.store(rt::READ_ONLY, 1);
+        } else {
+            keeper.publish_room();
+        }
         keeper.set_state(KeeperState::Up);
         Ok((keeper, opened.found))
     }
@@ -178,6 +186,9 @@ impl<S: Store, D: Device> Keeper<S, D> {
     /// Commits everything durably and brings it to the image file, which then holds the volume alone.
     pub fn checkpoint_now(&mut self) -> Result<(), Errno> {
         self.flush_now()?;
+        if self.read_only {
+            return Ok(());
+        }
         let (bell, now) = (self.image.store().load(rt::KEEPER_BELL), (self.clock)());
         let result = self.disk.checkpoint_all(&|| beat(&self.image));
         self.finish(result.map_err(CommitError::Device), bell, now);
@@ -219,12 +230,20 @@ impl<S: Store, D: Device> Keeper<S, D> {
     }
 
     fn anything_to_commit(&self) -> bool {
+        !self.read_only && self.has_changes()
+    }
+
+    fn has_changes(&self) -> bool {
         self.image.store().load(rt::DIRTY_COUNT) != 0
             || self.committer.has_owed()
             || self.committer.has_unflushed(&self.disk)
     }
 
     fn attempt(&mut self, flush: bool, bell: u32, now_ms: u64) {
+        if self.read_only {
+            // Nobody can have changed anything.
+            return;
+        }
         let beat = || beat(&self.image);
         // Taken once: who still wants it after an error asks again.
         let store = self.image.store();

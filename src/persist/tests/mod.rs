@@ -2,9 +2,11 @@
 
 mod crash;
 mod faults;
+mod grow;
 mod keeper;
 mod open;
 mod quota;
+mod read_only;
 mod stack;
 mod toy;
 

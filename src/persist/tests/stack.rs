@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::format::FileKind;
 use crate::persist::recovery::{Found, OpenOptions};
 use crate::persist::sim::{Rng, SimDevice, SimDisk};
-use crate::persist::{Keeper, OpenError};
+use crate::persist::{Device, Keeper, OpenError};
 use crate::store::runtime::{self as rt, Durability};
 use crate::store::{HeapStore, Store};
 use crate::vfs::{Committer, NewInode, Volume};
@@ -15,44 +15,56 @@ use std::sync::Arc;
 
 type Shared = Arc<HeapStore>;
 
-const ROOT: u32 = 2;
+pub const ROOT: u32 = 2;
 const RANDOM: [u8; 32] = *b"sixteen bytes ID and hashing key";
-const FILE: NewInode = NewInode { kind: FileKind::Regular, permissions: 0o644, uid: 0, gid: 0, rdev: 0 };
+pub const FILE: NewInode =
+    NewInode { kind: FileKind::Regular, permissions: 0o644, uid: 0, gid: 0, rdev: 0 };
 
 /// A mounted volume whose program is its own keeper.
-struct Mounted {
-    volume: Volume<Shared>,
-    store: Shared,
-    keeper: Arc<Mutex<Keeper<Shared, SimDevice>>>,
+pub struct Mounted<D = SimDevice> {
+    pub volume: Volume<Shared>,
+    pub store: Shared,
+    pub keeper: Arc<Mutex<Keeper<Shared, D>>>,
 }
 
-fn mount(disk: &SimDisk, capacity_blocks: u32) -> Result<Mounted, OpenError> {
+pub fn mount(disk: &SimDisk, capacity_blocks: u32) -> Result<Mounted, OpenError> {
+    let mounted = mount_on(disk.devices(), capacity_blocks, false, |_| ())?;
+    mounted.volume.sync().expect("room for an empty volume");
+    Ok(mounted)
+}
+
+/// Mounts; `change` may change the image of a new volume before its first commit.
+pub fn mount_on<D: Device + Send + 'static>(
+    (image_device, journal_device): (D, D),
+    capacity_blocks: u32,
+    read_only: bool,
+    change: impl FnOnce(&Image<Shared>),
+) -> Result<Mounted<D>, OpenError> {
     let store = Arc::new(HeapStore::new(rt::store_size_bytes(capacity_blocks)));
     Image::prepare(&store, 1, Durability::Strict).unwrap();
     let image = Image::attach(store.clone(), 1).unwrap();
     let mut keys = Rng::new(3);
     let uuid = RANDOM[..16].try_into().unwrap();
     let mut options = OpenOptions::new(uuid, Box::new(move || keys.next()));
-    options.segment_blocks = 600;
-    let (image_device, journal_device) = disk.devices();
+    (options.segment_blocks, options.read_only) = (600, read_only);
     let (keeper, found) =
         Keeper::open(image, image_device, journal_device, options, Box::new(|| 0), &mut |_| ())?;
     let mut volume = match found {
         Found::New => Volume::format(store.clone(), 2, || 0, RANDOM).unwrap(),
         Found::Volume(_) => Volume::load(store.clone(), 2, || 0).unwrap(),
     };
+    change(volume.image());
     let keeper = Arc::new(Mutex::new(keeper));
     let own = keeper.clone();
     volume.set_committer(Committer::Inline(Box::new(move |durable| {
         let mut keeper = own.lock();
         if durable { keeper.flush_now() } else { keeper.commit_now() }
     })));
-    volume.sync().expect("room for an empty volume");
     Ok(Mounted { volume, store, keeper })
 }
 
-impl Mounted {
-    fn write(&self, name: &str, len: usize) -> Result<(), Errno> {
+impl<D> Mounted<D> {
+    pub fn write(&self, name: &str, len: usize) -> Result<(), Errno> {
         let attr = self.volume.create(ROOT, name.as_bytes(), &FILE)?;
         let bytes: Vec<u8> = (0..len).map(|i| (i / 7 + name.len()) as u8).collect();
         let mut done = 0;
@@ -62,18 +74,18 @@ impl Mounted {
         self.volume.fsync(attr.ino)
     }
 
-    fn is_whole(&self, name: &str, len: usize) -> bool {
+    pub fn is_whole(&self, name: &str, len: usize) -> bool {
         let Ok(attr) = self.volume.lookup(ROOT, name.as_bytes()) else { return false };
         let mut bytes = vec![0; len + 1];
         self.volume.read(attr.ino, 0, &mut bytes) == Ok(len)
             && bytes[..len].iter().enumerate().all(|(i, &b)| b == (i / 7 + name.len()) as u8)
     }
 
-    fn unlink(&self, name: &str) {
+    pub fn unlink(&self, name: &str) {
         self.volume.unlink(ROOT, name.as_bytes()).unwrap();
     }
 
-    fn is_sound(&self) -> bool {
+    pub fn is_sound(&self) -> bool {
         let report = check(self.volume.core());
         assert!(report.is_clean(), "{report}");
         true
