@@ -98,7 +98,7 @@ fn grow_in_a_storm(seed: u64, wanted: u32, event: usize) -> bool {
     let result = mounted.volume.grow_to(wanted).and_then(|()| mounted.write("new", 5000));
     let died = disk.is_off();
     drop(mounted);
-    disk.power_cycle(seed % 2 == 0);
+    disk.power_cycle(seed.is_multiple_of(2));
     let again = mount(&disk, wanted).unwrap();
     assert!(again.is_whole("file", 100_000) && again.is_sound());
     let now = blocks(&again);
