@@ -91,7 +91,7 @@ static void overfill(void) {
   int fd = open(path, O_CREAT | O_WRONLY, 0666);
   CHECK(fd >= 0);
   pattern(0);
-  for (int i = 0; i < 20; i++) CHECK(write(fd, piece, SIZE) == SIZE);
+  for (int i = 0; i < 24; i++) CHECK(write(fd, piece, SIZE) == SIZE);
   for (int i = 0; i < 3; i++) {
     CHECK(fsync(fd) == -1 && (errno == EDQUOT || errno == ENOSPC));
     printf("fsync: %s\n", errno == EDQUOT ? "EDQUOT" : strerror(errno));
