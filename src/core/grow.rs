@@ -34,6 +34,11 @@ impl<S: Store> Core<S> {
         (new.image_blocks() > blocks).then_some(new)
     }
 
+    /// Whether the volume can still grow.
+    pub fn can_grow(&self) -> bool {
+        self.next_geometry().is_some()
+    }
+
     /// Blocks that the image file must have room for before the volume gets this shape; none when it
     /// has. The bitmaps of new groups change at once and nothing can free them again.
     pub fn room_for(&self, new: &Geometry) -> Option<u32> {
