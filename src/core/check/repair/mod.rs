@@ -222,6 +222,8 @@ fn apply<S: Store, T>(
     mut change: impl FnMut(&mut Txn<'_, S>) -> Result<T>,
 ) -> Result<T> {
     core.image.lock_gate()?;
+    // Nobody waits for the keeper here: whether the device has room the commit of the repair tells.
+    core.image.store().store(crate::store::runtime::ROOM_BLOCKS, 0);
     let result = loop {
         let mut txn = Txn::begin(core);
         match change(&mut txn) {
