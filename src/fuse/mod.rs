@@ -87,6 +87,9 @@ impl Mount {
     /// While files are open the host refuses (`EBUSY`) or takes the mount out of sight until they are
     /// closed, as it likes.
     pub fn unmount(self) -> io::Result<()> {
+        if self.is_over() {
+            return self.session.join();
+        }
         self.session.umount_and_join()
     }
 }
