@@ -10,6 +10,8 @@ pub mod errno;
 #[allow(unsafe_code)] // the edge to C and JavaScript
 pub mod ffi;
 pub mod format;
+#[cfg(all(feature = "tool", target_os = "linux"))]
+pub mod fuse;
 pub mod persist;
 #[allow(unsafe_code)] // the one place where shared memory is touched
 pub mod store;

@@ -76,14 +76,14 @@ pub fn insert<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, extent: Extent)
     Ok(())
 }
 
-/// What inserting did to a node.
+/// What inserting or moving did to a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
     /// It is as before.
     None,
     /// The caller has to write it. It may have one record too many.
     Changed,
-    /// As `Changed`, and it has fewer records than before, because a gap was closed.
+    /// It has to be written and has fewer records than before, because a gap was closed.
     Shrunk,
 }
 
@@ -392,9 +392,11 @@ pub fn shift<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, from: u32, delta
         cut(txn, inode, from, end, false, &mut |_, _, extent| split = Some(extent))?;
     }
     let mut root = Node::of_root(inode.extent_root(), inode.number)?;
-    if shift_below(txn, inode, &mut root, from, delta)? {
-        root.write(txn, inode);
+    let effect = shift_below(txn, inode, &mut root, from, delta)?;
+    if effect == Effect::Shrunk && split.is_none() {
+        take_back(txn, inode, &mut root)?;
     }
+    root.write(txn, inode);
     match split {
         Some(extent) => {
             let file_block = moved(extent.file_block, u32::from(extent.count), delta)?;
@@ -423,31 +425,45 @@ fn moved(file_block: u32, count: u32, delta: i64) -> Result<u32> {
     Ok(to)
 }
 
-/// Moves what is below a node; true if it was changed. The caller writes it.
+/// Moves what is below a node. What comes to lie next to each other in a node becomes one.
 fn shift_below<S: Store>(
     txn: &mut Txn<'_, S>,
     inode: &mut Inode,
     node: &mut Node,
     from: u32,
     delta: i64,
-) -> Result<bool> {
-    let mut changed = false;
+) -> Result<Effect> {
+    let before = node.records.len();
+    let mut effect = Effect::None;
     if node.level == 0 {
         for raw in node.records.iter_mut().filter(|raw| raw.file_block.get() >= from) {
             let count = u32::from(raw.count.get());
             raw.file_block = U32::new(moved(raw.file_block.get(), count, delta)?);
-            changed = true;
+            effect = Effect::Changed;
         }
-        return Ok(changed);
+        node.records.dedup_by(|raw, last| {
+            let one = continues(last, raw);
+            if one {
+                last.count = U16::new(last.count.get() + raw.count.get());
+            }
+            one
+        });
+        return Ok(if node.records.len() < before { Effect::Shrunk } else { effect });
     }
-    for index in node.child(from)..node.records.len() {
+    let (first, mut shrunk) = (node.child(from), false);
+    for index in first..before {
         let mut child = node.read_child(txn, index, inode.number)?;
-        if shift_below(txn, inode, &mut child, from, delta)? {
+        let below = shift_below(txn, inode, &mut child, from, delta)?;
+        shrunk |= below == Effect::Shrunk;
+        if below != Effect::None {
             child.write(txn, inode);
             // An entry's key may be less than all below it, and end up between what it is to part.
             node.records[index].file_block = child.records[0].file_block;
-            changed = true;
+            effect = Effect::Changed;
         }
     }
-    Ok(changed)
+    if shrunk && join(txn, inode, node, first.saturating_sub(1), before)? {
+        effect = Effect::Shrunk;
+    }
+    Ok(effect)
 }

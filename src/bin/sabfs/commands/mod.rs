@@ -9,6 +9,8 @@ mod export;
 mod import;
 mod ls;
 mod mkfs;
+#[cfg(target_os = "linux")]
+mod mount;
 mod stat;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +35,8 @@ enum Command {
     Import(import::Arguments),
     Ls(ls::Arguments),
     Mkfs(mkfs::Arguments),
+    #[cfg(target_os = "linux")]
+    Mount(mount::Arguments),
     Stat(stat::Arguments),
 }
 
@@ -45,6 +49,8 @@ pub fn run() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Ls(arguments) => ls::run(&arguments),
         Command::Mkfs(arguments) => mkfs::run(&arguments),
+        #[cfg(target_os = "linux")]
+        Command::Mount(arguments) => mount::run(&arguments),
         Command::Stat(arguments) => stat::run(&arguments),
     };
     outcome.unwrap_or_else(|message| {

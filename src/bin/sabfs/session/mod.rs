@@ -87,23 +87,36 @@ impl Session {
         Ok(session)
     }
 
+    /// Makes a volume that lives in memory alone, with room for an image of `size_bytes` less some.
+    pub fn in_memory(size_bytes: u64) -> Result<Self, String> {
+        let store = store(rt::capacity_of_store(size_bytes), Durability::Memory)
+            .map_err(|_| format!("{size_bytes} bytes are too few for a volume: give 128 K or more"))?;
+        let volume = Volume::format(store, VOLUME_CLIENT, now_ns, random_bytes()?)
+            .map_err(|errno| format!("cannot make a volume: {errno}"))?;
+        Ok(Self::of(volume, Path::new("memory"), None))
+    }
+
     fn loaded(store: HostStore, path: &Path, folder: Option<VolumeFolder>) -> Result<Self, String> {
         let volume = Volume::load(store, VOLUME_CLIENT, now_ns).map_err(|error| {
             let path = path.display();
             format!("cannot open {path}: {error}; see what `sabfs check {path}` finds")
         })?;
-        Ok(Self {
-            volume: Arc::new(volume),
-            path: path.to_owned(),
-            keeper: None,
-            folder,
-            replayed_blocks: None,
-        })
+        Ok(Self::of(volume, path, folder))
+    }
+
+    fn of(volume: Volume<HostStore>, path: &Path, folder: Option<VolumeFolder>) -> Self {
+        let path = path.to_owned();
+        Self { volume: Arc::new(volume), path, keeper: None, folder, replayed_blocks: None }
     }
 
     /// The volume.
     pub fn volume(&self) -> &Arc<Volume<HostStore>> {
         &self.volume
+    }
+
+    /// The volume, to say how it is to behave, before anybody else has it.
+    pub fn volume_mut(&mut self) -> &mut Volume<HostStore> {
+        Arc::get_mut(&mut self.volume).expect("nobody else has the volume yet")
     }
 
     /// Blocks that the journal had for the image; none for an image file, or a volume that is written to.
