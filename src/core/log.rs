@@ -244,3 +244,70 @@ pub(super) fn append<S: Store>(image: &Image<S>, records: &mut [u8]) {
         store.notify(rt::LOG_HEAD, u32::MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::HeapStore;
+
+    #[test]
+    fn records_come_back() {
+        let moved = DirEntry { inode: 7, kind: FileKind::Directory };
+        let long = [b'x'; NAME_MAX];
+        let mut bytes = Vec::new();
+        collect(&mut bytes, &Note::Create((2, &long), moved));
+        assert_eq!(bytes.len(), RECORD_MAX);
+        let (from, to) = ((3, &b"a"[..]), (4, &b"bcdef"[..]));
+        collect(&mut bytes, &Note::Rename { from, to, moved, replaced: None, exchange: false });
+        let mut at = 0;
+        let mut records = Vec::new();
+        while let Some(head) = bytes[at..].first_chunk() {
+            let len = record_len(*head).unwrap();
+            records.push(decode(&bytes[at..at + len]).unwrap());
+            at += len;
+        }
+        let seen: Vec<_> =
+            records.iter().map(|r| (r.what, r.dir, r.ino, r.cookie, &r.name[..])).collect();
+        assert_eq!(
+            seen,
+            [
+                (What::Create, 2, 7, 0, &long[..]),
+                (What::RenameFrom, 3, 7, 1, b"a"),
+                (What::RenameTo, 4, 7, 1, b"bcdef"),
+            ]
+        );
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let mut bytes = Vec::new();
+        collect(&mut bytes, &Note::Modify(9));
+        for at in 0..bytes.len() {
+            for byte in [0, 1, 7, 0x7f, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[at] = byte;
+                let len = record_len(*damaged.first_chunk().unwrap());
+                assert!(len.is_none_or(|len| len <= RECORD_MAX));
+                if let Some(record) = decode(&damaged) {
+                    assert!(record.name.len() <= damaged.len());
+                }
+            }
+            assert_eq!(decode(&bytes[..at.min(27)]), None);
+        }
+    }
+
+    #[test]
+    fn the_ring_is_closed() {
+        let store = HeapStore::new(rt::LOG + rt::LOG_SIZE_BYTES + 64);
+        let bytes: Vec<u8> = (1..=64).collect();
+        for position in [0, 5, RING_UNITS - 8, RING_UNITS - 3, u32::MAX - 2] {
+            write_ring(&store, position, &bytes);
+            let mut back = [0; 64];
+            read_ring(&store, position, &mut back);
+            assert_eq!(back[..], bytes);
+        }
+        let mut behind = [0; 64];
+        store.read(rt::LOG + rt::LOG_SIZE_BYTES, &mut behind);
+        assert_eq!(behind, [0; 64]);
+    }
+}

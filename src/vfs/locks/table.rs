@@ -271,3 +271,65 @@ impl<S: Store> Table<'_, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::HeapStore;
+
+    fn lock(ino: u32, client: u32, start: u64) -> Lock {
+        let owner = LockOwner::open_file(u64::MAX - 1, 77);
+        let range = LockRange { start, end: LockRange::END };
+        Lock { ino, family: Family::WholeFile, mode: LockMode::Exclusive, client, owner, range }
+    }
+
+    #[test]
+    fn records_come_back() {
+        let whole = lock(3, 4, 5);
+        assert_eq!(Lock::decode(3, &whole.encode()), whole);
+        let owner = LockOwner::process(1, u32::MAX);
+        let range = Lock { family: Family::Range, mode: LockMode::Shared, owner, ..whole };
+        assert_eq!(Lock::decode(3, &range.encode()), range);
+    }
+
+    #[test]
+    fn chains_hold_together() {
+        let store = HeapStore::new(rt::OPEN_TABLE);
+        let table = Table(&store);
+        // More inodes than buckets that come together, with several locks each.
+        let inodes = 1..40_u32;
+        for start in 0..3 {
+            for ino in inodes.clone() {
+                table.insert(&lock(ino, ino % 3 + 1, start)).unwrap();
+            }
+        }
+        for ino in inodes.clone().step_by(2) {
+            let (index, _) = table.of_inode(ino).unwrap()[1];
+            table.remove(index, ino).unwrap();
+            assert_eq!(table.remove(index, ino), Err(Errno::EIO));
+        }
+        table.drop_client(2);
+        for ino in inodes {
+            let left = if ino % 3 + 1 == 2 { 0 } else { 3 - ino as usize % 2 };
+            assert_eq!(table.of_inode(ino).unwrap().len(), left, "{ino}");
+        }
+        // What was given back is used again, all of it.
+        let mut count = store.load(rt::LOCK_COUNT);
+        while table.insert(&lock(99, 1, u64::from(count))).is_ok() {
+            count += 1;
+        }
+        assert_eq!(count, rt::LOCKS_MAX);
+        assert_eq!(table.of_inode(99).unwrap().len() as u32 + 26 * 3 - 13, rt::LOCKS_MAX);
+    }
+
+    #[test]
+    fn a_chain_without_an_end_is_an_error() {
+        let store = HeapStore::new(rt::OPEN_TABLE);
+        let table = Table(&store);
+        table.insert(&lock(5, 1, 0)).unwrap();
+        store.store(place(0) + 4, 1);
+        assert_eq!(table.of_inode(5), Err(Errno::EIO));
+        store.store(place(0) + 4, rt::LOCKS_MAX + 1);
+        assert_eq!(table.of_inode(5), Err(Errno::EIO));
+    }
+}
