@@ -1,11 +1,13 @@
 // The keeper's worker: opens a volume's files, then runs the keeper's module until it is told to stop. It is
 // started with one message, which emscripten/start.js sends, and asked by words of the store from then on.
 //
-// The script is devices.js followed by this file; it is embedded in dist/libsabfs.js and lies as keeper.js beside it,
+// A program that shares no memory is served by SabfsRelay instead, which has no module and no store.
+//
+// The script is devices.js and relay.js followed by this file; it is embedded in dist/libsabfs.js and lies as keeper.js beside it,
 // for pages whose policy forbids workers made of embedded text.
 (() => {
   const port = SabfsDevices.isNode ? process.getBuiltinModule('node:worker_threads').parentPort : globalThis;
-  const post = (message) => port.postMessage({sabfs: message});
+  const post = (message, transfer) => port.postMessage({sabfs: message}, transfer);
 
   const compile = (bytes, imports) => new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports;
 
@@ -88,8 +90,16 @@
     if (refused) post({error: refused});
   }
 
+  // With the last message of its start the relay names who receives orders from then on.
+  function postReady(message, transfer, receive) {
+    if (receive && SabfsDevices.isNode) port.on('message', receive);
+    else if (receive) port.onmessage = ({data}) => receive(data);
+    post(message, transfer);
+  }
+
   function receive(request) {
-    serve(request)
+    const served = request.relay ? SabfsRelay.serve(request, postReady) : serve(request);
+    served
       .catch((error) => post({error: {
         errno: SabfsDevices.errno(error), code: error.code, message: String(error.message || error),
       }}))

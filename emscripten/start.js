@@ -14,7 +14,8 @@ addToLibrary({
     // The process's or page's end is listened to.
     listening: false,
 
-    source: () => {{{ sabfs:file emscripten/devices.js }}} + {{{ sabfs:file emscripten/keeper.js }}},
+    source: () => {{{ sabfs:file emscripten/devices.js }}} + {{{ sabfs:file emscripten/relay.js }}} +
+      {{{ sabfs:file emscripten/keeper.js }}},
     bytes: (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)),
 
     async start(options) {
@@ -23,7 +24,7 @@ addToLibrary({
       var release = ENVIRONMENT_IS_NODE ? () => {} : await SABFSKeeper.lock(options, doing);
       try {
         var worker = SABFSKeeper.makeWorker(options, doing);
-        await SABFSKeeper.open(worker, options, doing);
+        await SABFSKeeper.open(worker, options, doing, SABFSKeeper.request(options));
       } catch (error) {
         worker?.terminate();
         release();
@@ -75,8 +76,26 @@ addToLibrary({
       : `its keeper does not start (${why}). If the page's Content-Security-Policy forbids workers from blob:, ` +
         'allow them (worker-src blob:) or set `keeper` to the address of keeper.js'),
 
-    // Hands the store to the worker; resolves when the volume is in it.
-    open: (worker, options, doing) => new Promise((resolve, reject) => {
+    // What the keeper is told. It loads the volume into the store.
+    request: (options) => ({
+      'store': SABFS.store,
+      'volume': options.volume,
+      'folder': options.folder,
+      'durability': SABFSOptions.DURABILITIES.indexOf(options.durability),
+      'readOnly': options.readOnly,
+      'keeper': SABFSKeeper.bytes({{{ sabfs:base64 keeper.wasm }}}),
+      'helper': SABFSKeeper.bytes({{{ sabfs:base64 helpers/helper-st.wasm }}}),
+    }),
+
+    // A volume's changes do not reach its device.
+    warn(volume, code, why) {
+      var full = code == 'EDQUOT' || code == 'ENOSPC';
+      err(`SABFS: the volume "${volume}": ${why}` + (full ? ': free some space, by deleting files of ' +
+        'this volume too; until then its changes are in memory only' : ''));
+    },
+
+    // Hands the request to the worker; resolves when it is ready. `also` gets every message.
+    open: (worker, options, doing, request, also) => new Promise((resolve, reject) => {
       var timer, limit = (time, error) => {
         clearTimeout(timer);
         timer = setTimeout(() => reject(error()), time);
@@ -94,11 +113,8 @@ addToLibrary({
             'phase': phase ? 'load' : 'recover', 'doneBytes': done * 4096, 'totalBytes': total * 4096,
           });
         }
-        if (warning) {
-          var full = /EDQUOT|ENOSPC/.test(warning);
-          err(`SABFS: the volume "${options.volume}": ${warning}` + (full ? ': free some space, by deleting files of ' +
-            'this volume too; until then its changes are in memory only' : ''));
-        }
+        if (warning) SABFSKeeper.warn(options.volume, /EDQUOT|ENOSPC/.exec(warning)?.[0], warning);
+        also?.(message);
         if (error) {
           clearTimeout(timer);
           SABFSKeeper.failed();
@@ -117,6 +133,7 @@ addToLibrary({
         // Without a message the script was not even loaded.
         var why = event?.message;
         SABFSKeeper.failed();
+        also?.({'dead': true});
         reject(why ? SABFSErrors.make('EIO', doing, `its keeper fails: ${why}`)
           : SABFSKeeper.blocked(options.keeper, doing, 'the worker is not loaded'));
       };
@@ -127,15 +144,7 @@ addToLibrary({
         worker.onmessage = (event) => receive(event.data);
         worker.onerror = fail;
       }
-      worker.postMessage({
-        'store': SABFS.store,
-        'volume': options.volume,
-        'folder': options.folder,
-        'durability': SABFSOptions.DURABILITIES.indexOf(options.durability),
-        'readOnly': options.readOnly,
-        'keeper': SABFSKeeper.bytes({{{ sabfs:base64 keeper.wasm }}}),
-        'helper': SABFSKeeper.bytes({{{ sabfs:base64 helpers/helper-st.wasm }}}),
-      });
+      worker.postMessage(request);
     }),
 
     codeOf(error) {
@@ -148,7 +157,7 @@ addToLibrary({
 
     // A keeper that ends in the middle of its work: nobody may wait for it.
     failed() {
-      if (Atomics.load(SABFS.i32, SABFS.KEEPER) != SABFS.KEEPER_UP) return;
+      if (!SABFS.i32 || Atomics.load(SABFS.i32, SABFS.KEEPER) != SABFS.KEEPER_UP) return;
       Atomics.store(SABFS.i32, SABFS.FAILURE, 5);
       Atomics.store(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_FAILED);
       for (var word of [SABFS.KEEPER, SABFS.DURABLE, SABFS.WRITTEN]) Atomics.notify(SABFS.i32, word);

@@ -24,6 +24,9 @@ program suite-mt "tests/programs/suite.c" $MT -sPTHREAD_POOL_SIZE=9 -sINITIAL_ME
 program suite-st "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH
 program suite-esm.mjs "tests/programs/suite.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
   -sEXPORTED_RUNTIME_METHODS=callMain -sINITIAL_MEMORY=96MB -sPTHREAD_POOL_SIZE=9 @dist/sabfs.rsp
+# Programs that can be suspended: what fsync needs on the main thread of a page that is not isolated.
+program suite-asyncify "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sASYNCIFY
+program suite-jspi "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sJSPI
 # Mounting from C: main in a thread, main on the main thread, no threads.
 program mount-mt "tests/programs/mount.c" $MT
 program mount-main "tests/programs/mount.c" $COMMON -sPTHREAD_POOL_SIZE=4 @dist/sabfs.rsp

@@ -9,7 +9,7 @@ import { serve } from '../harness/server.mjs';
 
 const skip = unavailable();
 const root = path.resolve(import.meta.dirname, '../..');
-const scripts = ['devices.js', 'keeper.js'].map((name) => fs.readFileSync(path.join(root, 'emscripten', name), 'utf8'));
+const scripts = ['devices.js', 'relay.js', 'keeper.js'].map((name) => fs.readFileSync(path.join(root, 'emscripten', name), 'utf8'));
 const routes = { '/keeper.js': { type: 'text/javascript', body: scripts.join('') } };
 
 let server;
