@@ -26,7 +26,11 @@ program suite-esm.mjs "tests/programs/suite.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sI
   -sEXPORTED_RUNTIME_METHODS=callMain -sINITIAL_MEMORY=96MB -sPTHREAD_POOL_SIZE=9 @dist/sabfs.rsp
 # Programs that can be suspended: what fsync needs on the main thread of a page that is not isolated.
 program suite-asyncify "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sASYNCIFY
-program suite-jspi "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sJSPI
+program suite-jspi "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sJSPI -Wno-experimental
+program quota-asyncify "tests/programs/quota.c" $ST -sALLOW_MEMORY_GROWTH -sASYNCIFY
+# A module without threads, with the file system's JavaScript interface.
+program suite-st-esm.mjs "tests/programs/suite.c" -O2 -DNOTHREADS -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
+  -sEXPORTED_RUNTIME_METHODS=callMain,FS -sFORCE_FILESYSTEM -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp
 # Mounting from C: main in a thread, main on the main thread, no threads.
 program mount-mt "tests/programs/mount.c" $MT
 program mount-main "tests/programs/mount.c" $COMMON -sPTHREAD_POOL_SIZE=4 @dist/sabfs.rsp
