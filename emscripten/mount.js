@@ -232,6 +232,8 @@ addToLibrary({
 
     // Asks for a commit and waits for it without blocking the thread.
     async sync() {
+      // What a remote device has refused it may take now.
+      await SABFSOwn.settle('sync the volume');
       var change = _sabfs_sync_begin(), wait = 1;
       for (;;) {
         var status = _sabfs_sync_state(change);

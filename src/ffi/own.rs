@@ -13,7 +13,7 @@ use crate::errno::Errno;
 use crate::persist::{Keeper, Turn};
 use crate::store::runtime::{self as rt, Durability};
 use crate::store::{Store, WasmStore};
-use crate::vfs::{Committer, Volume};
+use crate::vfs::{Committer, Ino, Volume};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -60,12 +60,22 @@ pub(super) fn commit(durable: bool) -> Result<(), Errno> {
     result.and(hand_over())
 }
 
-/// Waits for a remote device when `fsync` promises durability. Nothing is locked meanwhile, as other
-/// parts of the program may run.
-pub(super) fn settle(volume: &Volume<WasmStore>) -> Result<(), Errno> {
+/// `fsync` of a program: in strict mode it waits for a remote device too. Nothing is locked meanwhile, as
+/// other parts of the program may run.
+pub(super) fn fsync(volume: &Volume<WasmStore>, ino: Ino) -> Result<(), Errno> {
+    let result = volume.fsync(ino);
     if !REMOTE.load(Ordering::Relaxed) || volume.image().durability() != Durability::Strict {
-        return Ok(());
+        return result;
     }
+    if result.is_err() {
+        // The device is asked once more for what it has refused.
+        settle()?;
+        volume.fsync(ino)?;
+    }
+    settle()
+}
+
+fn settle() -> Result<(), Errno> {
     // SAFETY: gives a number.
     answer(unsafe { sabfs_js_settle() })
 }

@@ -239,7 +239,7 @@ unsafe extern "C" fn forget(volume: Handle, ino: u32) {
 }
 
 unsafe extern "C" fn fsync(volume: Handle, ino: u32) -> i32 {
-    status(unsafe { with(volume, |v| v.fsync(ino).and_then(|()| own::settle(v))) })
+    status(unsafe { with(volume, |v| own::fsync(v, ino)) })
 }
 
 static VTABLE: sabfs_vtable = sabfs_vtable {
