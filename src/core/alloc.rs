@@ -4,6 +4,9 @@
 //! memory and image stay as small as what is in them; a long run is looked for where the last one
 //! ended, so that it is not made of the gaps between small files.
 //!
+//! Once the device has refused to make the image file longer, only blocks are taken that the file has
+//! already, because others could never be written; `next_space` says what can be done about that.
+//!
 //! A block is free when its bit is clear in the volume's bitmap, in `quarantine` and in `reserved`.
 //! Allocation reserves; the transaction's commit sets the bitmap's bit and drops the reservation.
 
@@ -11,9 +14,10 @@ use super::error::Result;
 use super::txn::{Run, Txn, map_word};
 use super::{Core, bits};
 use crate::errno::Errno;
-use crate::format::{BLOCK_SIZE, BlockKind, HEADER_SIZE_BYTES};
+use crate::format::{BLOCK_SIZE, BlockKind, HEADER_SIZE_BYTES, INO_INODE_FILE};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Bitmap};
+use std::sync::atomic::Ordering;
 
 /// A run of this many blocks is a long one.
 const LONG_RUN: u32 = 16;
@@ -29,6 +33,12 @@ impl<S: Store> Txn<'_, S> {
         let image = &core.image;
         let geometry = image.geometry();
         let low = goal == 0 && want < LONG_RUN;
+        let room = image.room();
+        // A goal where the device has no room is none.
+        let goal = if goal < room { goal } else { 0 };
+        if goal == 0 && !low {
+            self.rewind();
+        }
         let start = match geometry.place(goal) {
             Some(place) => place,
             None => {
@@ -40,7 +50,8 @@ impl<S: Store> Txn<'_, S> {
         // The start's group is searched twice: from the goal to its end, and at last up to the goal.
         for turn in 0..=groups {
             let group = (start.group + turn) % groups;
-            let len = geometry.group_len(group);
+            // Blocks of the group that there is room for.
+            let len = geometry.group_len(group).min(room.saturating_sub(geometry.group_start(group)));
             let (from, to) = match turn {
                 0 => (start.bit, len),
                 _ if turn == groups => (1, start.bit.min(len)),
@@ -63,11 +74,81 @@ impl<S: Store> Txn<'_, S> {
         Err(Errno::ENOSPC.into())
     }
 
+    /// Lets the search for long runs start anew when more is free before its hint than is left behind
+    /// it, so that files which come and go do not drive the end of the image file before them.
+    fn rewind(&self) {
+        let image = self.image();
+        let store = image.store();
+        let hint = store.load(rt::RUN_HINT);
+        let behind = image.geometry().image_blocks().saturating_sub(hint);
+        let free_before = store.load(rt::FREE_BLOCKS).saturating_sub(behind);
+        if free_before > behind && free_before > hint / 2 {
+            store.store(rt::RUN_HINT, 2);
+        }
+    }
+
+    /// As `allocate`, for blocks that are never freed again: only such as the image file has room for,
+    /// or no deletion could help when the device is full.
+    pub fn allocate_for_good(&mut self, goal: u32, want: u32) -> Result<Run> {
+        let room = self.image().store().load(rt::ROOM_BLOCKS);
+        let run = self.allocate(goal, want)?;
+        if room == 0 || run.block + run.count <= room {
+            return Ok(run);
+        }
+        let low = self.allocate(0, 1)?;
+        if low.block < room {
+            return Ok(low);
+        }
+        // The transaction gives both back.
+        self.core().room_needed.store(run.block + run.count, Ordering::Relaxed);
+        Err(Errno::ENOSPC.into())
+    }
+
     /// Allocates one metadata block and gives it its header.
     pub fn allocate_block(&mut self, goal: u32, kind: BlockKind, owner: u32) -> Result<u32> {
-        let run = self.allocate(goal, 1)?;
+        let run = match owner {
+            INO_INODE_FILE => self.allocate_for_good(goal, 1)?,
+            _ => self.allocate(goal, 1)?,
+        };
         self.create_block(run.block, kind, owner);
         Ok(run.block)
+    }
+}
+
+/// What an operation that found no space can do before it tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Wait for a commit, which frees what is quarantined.
+    Quarantined,
+    /// Wait until the image file has room for so many blocks.
+    Room(u32),
+    /// Let the volume grow.
+    Growth,
+    /// Nothing.
+    None,
+}
+
+impl<S: Store> Core<S> {
+    /// Where space may come from after `ENOSPC`; `may_wait` when waiting for quarantined blocks has not
+    /// been tried too often. The caller holds the gate and has no transaction.
+    pub fn next_space(&self, may_wait: bool) -> Space {
+        let store = self.image.store();
+        let room = store.load(rt::ROOM_BLOCKS);
+        let needed = self.room_needed.swap(0, Ordering::Relaxed);
+        let quarantined = may_wait && store.load(rt::QUARANTINE_COUNT) > 0;
+        if needed > room {
+            Space::Room(needed)
+        } else if store.load(rt::ROOM_SHORT) != 0 && quarantined {
+            Space::Quarantined
+        } else if store.load(rt::ROOM_SHORT) != 0 && room < self.image.geometry().image_blocks() {
+            Space::Room(room + 1)
+        } else if let Some(new) = self.next_geometry() {
+            self.room_for(&new).map_or(Space::Growth, Space::Room)
+        } else if quarantined {
+            Space::Quarantined
+        } else {
+            Space::None
+        }
     }
 }
 

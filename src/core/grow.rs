@@ -4,7 +4,7 @@ use super::error::Result;
 use super::txn::Txn;
 use super::{Core, Image};
 use crate::errno::Errno;
-use crate::format::{BLOCK_SIZE, BlockKind, Geometry, HEADER_SIZE_BYTES, Superblock};
+use crate::format::{BLOCK_SIZE, BlockKind, GROUP_BLOCKS, Geometry, HEADER_SIZE_BYTES, Superblock};
 use crate::store::Store;
 use crate::store::runtime as rt;
 
@@ -22,21 +22,46 @@ pub fn largest<S: Store>(image: &Image<S>) -> Geometry {
 }
 
 impl<S: Store> Core<S> {
-    /// Whether the volume can still grow.
-    pub fn can_grow(&self) -> bool {
-        largest(&self.image).image_blocks() > self.image.geometry().image_blocks()
+    /// The shape that the volume gets next: half as large again, at least by 16 MiB, at most as large as
+    /// the store allows, and with one more group at most, because the image file has to reach up to
+    /// the last group's bitmap. None when it cannot grow.
+    pub fn next_geometry(&self) -> Option<Geometry> {
+        let old = self.image.geometry();
+        let blocks = old.image_blocks();
+        let end = old.group_start(old.groups()).saturating_add(GROUP_BLOCKS);
+        let wanted = blocks.saturating_add((blocks / 2).max(STEP_BLOCKS)).min(end);
+        let new = Geometry::new(wanted.min(self.image.capacity_blocks()))?;
+        (new.image_blocks() > blocks).then_some(new)
     }
 
-    /// Makes the volume half as large again, at least by 16 MiB, at most as large as the store allows.
-    /// The caller holds the gate and has no transaction.
+    /// Whether the volume can still grow.
+    pub fn can_grow(&self) -> bool {
+        self.next_geometry().is_some()
+    }
+
+    /// Blocks that the image file must have room for before the volume gets this shape; none when it
+    /// has. The bitmaps of new groups change at once and nothing can free them again.
+    pub fn room_for(&self, new: &Geometry) -> Option<u32> {
+        let room = self.image.store().load(rt::ROOM_BLOCKS);
+        let needed = new.group_start(new.groups() - 1) + 1;
+        (room != 0 && new.groups() > self.image.geometry().groups() && needed > room).then_some(needed)
+    }
+
+    /// Makes the volume larger by one step. The caller holds the gate, has no transaction and has asked
+    /// `room_for`. `ENOSPC` when the store has no room for more.
     pub fn grow(&self) -> Result<()> {
+        let new = self.next_geometry().ok_or(Errno::ENOSPC)?;
+        self.grow_to(new)
+    }
+
+    /// Gives the volume this shape, which is larger than the one it has and fits the store. The caller
+    /// holds the gate, has no transaction and has asked `room_for`.
+    pub fn grow_to(&self, new: Geometry) -> Result<()> {
         let image = &self.image;
         let old = image.geometry();
         let blocks = old.image_blocks();
-        let wanted = blocks.saturating_add((blocks / 2).max(STEP_BLOCKS)).min(image.capacity_blocks());
-        let new = Geometry::new(wanted).ok_or(Errno::ENOSPC)?;
-        if new.image_blocks() <= blocks {
-            return Err(Errno::ENOSPC.into());
+        if new.image_blocks() <= blocks || new.image_blocks() > image.capacity_blocks() {
+            return Err(Errno::EINVAL.into());
         }
         let mut superblock = read_superblock(image)?;
         superblock.geometry = new;

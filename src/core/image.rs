@@ -89,6 +89,15 @@ impl<S: Store> Image<S> {
             .expect("attach checked the capacity")
     }
 
+    /// Blocks from this one on cannot be written to the image file; `u32::MAX` while the device takes
+    /// what it is given.
+    pub fn room(&self) -> u32 {
+        match self.store.load(rt::ROOM_SHORT) {
+            0 => u32::MAX,
+            _ => self.store.load(rt::ROOM_BLOCKS),
+        }
+    }
+
     /// When fsync returns.
     pub fn durability(&self) -> Durability {
         Durability::from_word(self.store.load(rt::DURABILITY)).unwrap_or(Durability::Strict)

@@ -190,7 +190,7 @@ impl<S: Store> Txn<'_, S> {
         }
         self.touch(INO_INODE_FILE);
         let last = self.locate((parts - 1) * INODES_PER_BLOCK)?;
-        let run = self.allocate(last.block + 1, grow_blocks(parts))?;
+        let run = self.allocate_for_good(last.block + 1, grow_blocks(parts))?;
         for block in run.block..run.block + run.count {
             self.create_block(block, BlockKind::Inodes, INO_INODE_FILE);
         }

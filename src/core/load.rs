@@ -108,7 +108,9 @@ fn finish<S: Store>(core: &Core<S>, used_inodes: u32) {
     store.store(rt::INODE_HINT, 0);
     store.store(rt::RUN_HINT, FIRST_BITMAP);
     store.store(rt::FIRST_FREE, FIRST_BITMAP);
-    store.store(rt::READ_ONLY, u32::from(core.superblock.read_only));
+    if core.superblock.read_only {
+        store.store(rt::READ_ONLY, 1);
+    }
 }
 
 /// Why a loaded image cannot be used.
@@ -163,7 +165,7 @@ impl From<Corrupt> for LoadError {
 }
 
 /// Takes an image that lies in the store into use: checks every metadata block's seal and place,
-/// frees orphans, counts what is free. Nobody else uses the store yet.
+/// frees orphans unless the volume is only read, counts what is free. Nobody else uses the store yet.
 pub fn load<S: Store>(image: Image<S>) -> std::result::Result<Core<S>, LoadError> {
     let mut copies = [[0; BLOCK_SIZE]; 2];
     for (block, copy) in (0..).zip(&mut copies) {
@@ -177,6 +179,10 @@ pub fn load<S: Store>(image: Image<S>) -> std::result::Result<Core<S>, LoadError
     let core = Core::new(image, superblock);
     let (used, orphans) = Seals::new(&core).check_all()?;
     finish(&core, used.saturating_sub(1));
+    if core.image.store().load(rt::READ_ONLY) != 0 {
+        // The next mount that may write frees the orphans.
+        return Ok(core);
+    }
     for ino in orphans {
         let mut txn = Txn::begin(&core);
         txn.release_inode(ino)?;

@@ -17,7 +17,7 @@ mod release;
 mod txn;
 mod xattr;
 
-pub use alloc::count_free;
+pub use alloc::{Space, count_free};
 pub use dir::{DirEntry, DirView};
 pub use error::{Error, Result};
 pub use extent::{Mapping, map};
@@ -33,6 +33,7 @@ use crate::store::Store;
 use buffers::Buffers;
 use inode_map::InodeMap;
 use parking_lot::Mutex;
+use std::sync::atomic::AtomicU32;
 
 /// Something that blocks can be read from: the image as all see it, or a transaction's view of it.
 pub trait Blocks {
@@ -60,6 +61,8 @@ pub struct Core<S> {
     pub superblock: Superblock,
     inode_map: InodeMap,
     buffers: Buffers,
+    /// Blocks that the image file needs room for before the operation that failed last can succeed.
+    room_needed: AtomicU32,
     spare_lists: Mutex<Option<txn::Lists>>,
 }
 
@@ -72,6 +75,7 @@ impl<S: Store> Core<S> {
             superblock,
             inode_map: InodeMap::default(),
             buffers: Buffers::default(),
+            room_needed: AtomicU32::new(0),
             spare_lists: Mutex::default(),
         }
     }

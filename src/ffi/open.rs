@@ -92,7 +92,7 @@ pub(super) fn open(
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&(host.random)()[..16]);
     let random = host.random;
-    let options = OpenOptions::new(
+    let mut options = OpenOptions::new(
         uuid,
         Box::new(move || {
             let mut number = [0; 8];
@@ -100,6 +100,7 @@ pub(super) fn open(
             u64::from_le_bytes(number)
         }),
     );
+    options.read_only = read_only;
     let now_ms = host.now_ms;
     let mut beating = |step| {
         store.fetch_add(rt::KEEPER_BEAT, 1);
@@ -120,8 +121,5 @@ pub(super) fn open(
         }
         Found::Volume(_) => Volume::load(store, CLIENT, host.now_ns).map_err(Failure::Load)?,
     };
-    if read_only {
-        store.store(rt::READ_ONLY, 1);
-    }
     Ok((keeper, volume))
 }

@@ -5,7 +5,8 @@
 //!                                        without it       copy them to the image file
 //! 2  the cut, under the gate:            copy all dirty blocks aside, mark them clean, read CHANGE,
 //!                                        take what is quarantined
-//! 3  without it:  bulk to the image, flush if any; seal the metadata; write the record; publish WRITTEN
+//! 3  without it:  bulk to the image, room for the record's blocks in it, flush if any; seal the
+//!                 metadata; write the record; publish WRITTEN
 //! 4  flush; release what was quarantined at the cut; publish DURABLE
 //! ```
 //! A block that step 1 copied and that is changed before the cut is dirty again and is copied again in
@@ -246,6 +247,10 @@ impl Committer {
                 disk.flush_image()?;
             }
             self.bypassed.clear();
+        }
+        // What the record names has room in the image before the record is there.
+        if let Some(&last) = self.plan.numbers.iter().max() {
+            disk.make_room(last + 1, image.geometry().image_blocks(), beat)?;
         }
         self.append_records(disk, change, beat)?;
         if !self.rules.on(Rule::FailedRecordCounts) {

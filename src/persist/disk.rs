@@ -89,6 +89,22 @@ impl<D: Device> Disk<D> {
         Ok(())
     }
 
+    /// Makes the image file durably at least `blocks` long, and with it certain that recovery and the
+    /// checkpoint can write all blocks before that. The volume has `volume_blocks`.
+    pub fn make_room(
+        &mut self,
+        blocks: u32,
+        volume_blocks: u32,
+        beat: &dyn Fn(),
+    ) -> Result<(), DeviceError> {
+        if blocks <= self.image.durable_blocks() || !self.rules.on(Rule::RoomBeforeRecord) {
+            return Ok(());
+        }
+        self.image.make_room(blocks, volume_blocks, beat)?;
+        beat();
+        if self.rules.on(Rule::RoomFlush) { self.flush_image() } else { Ok(()) }
+    }
+
     /// Makes what was written to the image durable.
     pub fn flush_image(&mut self) -> Result<(), DeviceError> {
         let result = self.image.flush();

@@ -60,6 +60,8 @@ pub struct Keeper<S, D> {
     timer_ms: u64,
     failing: Option<Failing>,
     last_error: Option<CommitError>,
+    /// Nothing is written, ever.
+    read_only: bool,
     stopped: bool,
 }
 
@@ -87,6 +89,7 @@ impl<S: Store, D: Device> Keeper<S, D> {
             timer_ms,
             failing: None,
             last_error: None,
+            read_only: opened.read_only,
             stopped: false,
             image,
         };
@@ -96,6 +99,14 @@ impl<S: Store, D: Device> Keeper<S, D> {
         }
         for word in [rt::KEEPER_STOP, rt::COMMITS, rt::BLOCKS_WRITTEN, rt::FLUSHES] {
             store.store(word, 0);
+        }
+        store.store(rt::ROOM_WANTED, 0);
+        store.store(rt::ROOM_SHORT, 0);
+        if keeper.read_only {
+            // Before the volume is taken into use, which else frees orphans.
+            store.store(rt::READ_ONLY, 1);
+        } else {
+            keeper.publish_room();
         }
         keeper.set_state(KeeperState::Up);
         Ok((keeper, opened.found))
@@ -127,7 +138,8 @@ impl<S: Store, D: Device> Keeper<S, D> {
         let now = (self.clock)();
         let due = now >= self.timer_ms;
         let retry = self.failing.as_ref().is_some_and(|failing| now >= failing.retry_at_ms);
-        let wanted = retry || self.requested() || due && self.anything_to_commit();
+        let room = self.image.store().load(rt::ROOM_WANTED) > self.disk.image.durable_blocks();
+        let wanted = retry || room || self.requested() || due && self.anything_to_commit();
         if wanted && self.may_try(bell, now) {
             let flush = due || retry || self.image.durability() == Durability::Strict;
             self.attempt(flush, bell, now);
@@ -174,6 +186,9 @@ impl<S: Store, D: Device> Keeper<S, D> {
     /// Commits everything durably and brings it to the image file, which then holds the volume alone.
     pub fn checkpoint_now(&mut self) -> Result<(), Errno> {
         self.flush_now()?;
+        if self.read_only {
+            return Ok(());
+        }
         let (bell, now) = (self.image.store().load(rt::KEEPER_BELL), (self.clock)());
         let result = self.disk.checkpoint_all(&|| beat(&self.image));
         self.finish(result.map_err(CommitError::Device), bell, now);
@@ -215,16 +230,50 @@ impl<S: Store, D: Device> Keeper<S, D> {
     }
 
     fn anything_to_commit(&self) -> bool {
+        !self.read_only && self.has_changes()
+    }
+
+    fn has_changes(&self) -> bool {
         self.image.store().load(rt::DIRTY_COUNT) != 0
             || self.committer.has_owed()
             || self.committer.has_unflushed(&self.disk)
     }
 
     fn attempt(&mut self, flush: bool, bell: u32, now_ms: u64) {
+        if self.read_only {
+            // Nobody can have changed anything.
+            return;
+        }
         let beat = || beat(&self.image);
-        let result = self.committer.commit(&self.image, &mut self.disk, flush, &beat);
+        // Taken once: who still wants it after an error asks again.
+        let store = self.image.store();
+        let room = store.load(rt::ROOM_WANTED);
+        store.compare_exchange(rt::ROOM_WANTED, room, 0);
+        let capacity = self.image.capacity_blocks();
+        let (committer, disk) = (&mut self.committer, &mut self.disk);
+        let result = committer.commit(&self.image, disk, flush, &beat).and_then(|()| {
+            // After the commit, which makes the file longer by what it writes.
+            Ok(disk.make_room(room.min(capacity), capacity, &beat)?)
+        });
         self.timer_ms = if flush { now_ms + TIMER_MS } else { self.timer_ms };
         self.finish(result, bell, now_ms);
+    }
+
+    /// Tells the allocator how much room the image file has, and whether the device refuses more.
+    fn publish_room(&self) {
+        let store = self.image.store();
+        let (before, now) = (store.load(rt::ROOM_BLOCKS), self.disk.image.durable_blocks());
+        let short = u32::from(self.disk.image.is_short());
+        if now == before && short == store.load(rt::ROOM_SHORT) {
+            return;
+        }
+        if short != 0 && store.load(rt::ROOM_SHORT) == 0 {
+            // What is free lies anywhere from now on, and only what the file has can be used.
+            store.store(rt::RUN_HINT, 2);
+        }
+        store.store(rt::ROOM_SHORT, short);
+        store.store(rt::ROOM_BLOCKS, now);
+        store.notify(rt::ROOM_BLOCKS, u32::MAX);
     }
 
     fn checkpoint(&mut self, bell: u32, now_ms: u64) {
@@ -244,6 +293,7 @@ impl<S: Store, D: Device> Keeper<S, D> {
         store.store(rt::COMMITS, self.committer.commits);
         store.store(rt::BLOCKS_WRITTEN, journal.written.wrapping_add(self.disk.image.written));
         store.store(rt::FLUSHES, journal.flushes.wrapping_add(self.disk.image.flushes));
+        self.publish_room();
         match result {
             Ok(()) => {
                 if self.failing.take().is_some() {

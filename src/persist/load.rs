@@ -1,4 +1,4 @@
-//! Filling the store from the image file.
+//! Filling the store from the image file, and from the journal where that was not replayed into it.
 //!
 //! Of a group whose bitmap is sound only what is in use is read, so that a large volume with little in
 //! it loads fast and its store's unused memory stays untouched. Whether the volume is sound is for the
@@ -6,6 +6,7 @@
 
 use super::device::{Device, DeviceError};
 use super::image_file::{ImageFile, RUN_BLOCKS};
+use super::recovery::Merged;
 use crate::core::Image;
 use crate::format::{BLOCK_SIZE, Block, BlockKind, Geometry, HEADER_SIZE_BYTES, check_header, verify};
 use crate::store::Store;
@@ -13,13 +14,15 @@ use crate::store::Store;
 /// Shorter stretches of unused blocks are read along: cheaper than another call.
 const GAP_BLOCKS: u32 = 16;
 
-/// Copies the image of a volume of this shape into the store, what no bitmap says is in use only if `all`
-/// says so. `progress` is called with the number of blocks that are done.
+/// Copies the image of a volume of this shape into the store, with the journal's copies over it; what no
+/// bitmap says is in use only if `all` says so. `progress` is called with the number of blocks that are
+/// done.
 pub fn load<S: Store, D: Device>(
     file: &mut ImageFile<D>,
     image: &Image<S>,
     geometry: Geometry,
     all: bool,
+    journal: &Merged<'_>,
     progress: &mut dyn FnMut(u32),
 ) -> Result<(), DeviceError> {
     let mut loader = Loader { file, image, buffer: vec![0; RUN_BLOCKS * BLOCK_SIZE], progress };
@@ -27,7 +30,7 @@ pub fn load<S: Store, D: Device>(
     for group in 0..geometry.groups() {
         let (start, len) = (geometry.group_start(group), geometry.group_len(group));
         let mut bitmap = [0; BLOCK_SIZE];
-        loader.file.read(start, &mut bitmap)?;
+        journal.read(loader.file, start, &mut bitmap)?;
         let sound = verify(&bitmap) && check_header(&bitmap, BlockKind::Bitmap, start, 0).is_ok();
         if all || !sound {
             loader.span(start, len)?;
@@ -38,6 +41,7 @@ pub fn load<S: Store, D: Device>(
         }
         (loader.progress)(start + len);
     }
+    journal.each(|block, bytes| image.write(block, 0, bytes));
     Ok(())
 }
 
@@ -137,7 +141,10 @@ mod tests {
             let image = Image::attach(store, 1).unwrap();
             let mut done = Vec::new();
             let geometry = Geometry::new(blocks).unwrap();
-            load(&mut file, &image, geometry, false, &mut |blocks| done.push(blocks)).unwrap();
+            load(&mut file, &image, geometry, false, &Merged::nothing(), &mut |blocks| {
+                done.push(blocks)
+            })
+            .unwrap();
             assert!(done.is_sorted() && done.last() == Some(&blocks));
             let byte = |block| {
                 let mut byte = [9];

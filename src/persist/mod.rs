@@ -34,8 +34,8 @@ mod plan;
 mod recovery;
 mod replay;
 mod rules;
-#[cfg(test)]
-mod sim;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -49,9 +49,14 @@ pub use error::OpenError;
 pub use folder::{FolderError, VolumeFolder};
 pub use journal::Random;
 pub use keeper::{Clock, Keeper, Turn};
+#[cfg(any(test, feature = "sim"))]
+pub use plan::Limits;
 pub use recovery::{Found, OpenOptions, Opened, Phase, Progress, open_volume};
+#[cfg(any(test, feature = "sim"))]
+pub use rules::{Rule, Rules};
 pub use wait::{
     KEEPER_SILENT_MS, reached, request_commit, ring, stop_keeper, wait_committed, wait_durable,
+    wait_room, want_room,
 };
 
 /// Mutations wait at the gate while more metadata blocks than this are dirty, because all of them must

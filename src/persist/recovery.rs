@@ -4,6 +4,7 @@
 //! written once more, so that a checkpoint lost behind a device that lied about a flush is mended.
 //!
 //! Invariants
+//! - A volume that may only be read is never written to.
 //! - Nothing is written before everything was checked: a volume that is refused is left as it was.
 //! - Replay is repeatable: the journal is changed only after the image is flushed, and then only the
 //!   older segment's header. A crash at any point of it leads to the same image.
@@ -39,6 +40,9 @@ pub struct OpenOptions {
     pub adopt: bool,
     /// Load blocks that no bitmap says are in use, too: to look for damage.
     pub all_blocks: bool,
+    /// Write nothing at all: what recovery would write goes into the store alone. A volume with features
+    /// that allow no more is opened so in any case.
+    pub read_only: bool,
     pub(super) limits: Limits,
     pub(super) rules: Rules,
 }
@@ -52,9 +56,16 @@ impl OpenOptions {
             segment_blocks: SEGMENT_BLOCKS_DEFAULT,
             adopt: false,
             all_blocks: false,
+            read_only: false,
             limits: Limits::default(),
             rules: Rules::default(),
         }
+    }
+
+    /// Other sizes and rules than the usual ones, for an explorer of what goes wrong then.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn with_rules(self, limits: Limits, rules: Rules) -> Self {
+        Self { limits, rules, ..self }
     }
 }
 
@@ -93,9 +104,13 @@ pub struct Opened<D> {
     /// What was found.
     pub found: Found,
     pub(super) disk: Disk<D>,
+    /// Nothing was written and nothing may be.
+    pub(super) read_only: bool,
 }
 
 /// Opens a volume's files, recovers them and loads the image into the store, which is fresh.
+///
+/// A volume that may only be read is recovered in the store: no device is written to.
 pub fn open_volume<S: Store, D: Device>(
     image_device: D,
     mut journal_device: D,
@@ -110,19 +125,24 @@ pub fn open_volume<S: Store, D: Device>(
     for (block, bytes) in (0..).zip(&mut head) {
         merged.read(&mut file, block, bytes)?;
     }
-    let OpenOptions { uuid, random, segment_blocks, adopt, all_blocks, rules, .. } = options;
+    let OpenOptions { uuid, random, segment_blocks, adopt, all_blocks, read_only, rules, .. } = options;
     let segment_blocks = segment_blocks.clamp(SEGMENT_BLOCKS_MIN, SEGMENT_BLOCKS_MAX);
 
     if !merged.committed && head.as_flattened().iter().all(|&byte| byte == 0) {
+        if read_only {
+            let journal = Journal::new(journal_device, uuid, segment_blocks, random, rules);
+            return Ok(Opened { found: Found::New, disk: Disk::new(file, journal, rules), read_only });
+        }
         // Fresh data of a first commit that was not completed may be in the image: away with it.
         file.clear()?;
         let mut journal = Journal::new(journal_device, uuid, segment_blocks, random, rules);
         journal.create()?;
-        return Ok(Opened { found: Found::New, disk: Disk::new(file, journal, rules) });
+        return Ok(Opened { found: Found::New, disk: Disk::new(file, journal, rules), read_only });
     }
 
     let superblock = Superblock::choose([&head[0], &head[1]])?;
     let geometry = superblock.geometry;
+    let read_only = read_only || superblock.read_only;
     if !read.found.is_empty() && read.uuid != superblock.uuid {
         return Err(OpenError::OtherVolume);
     }
@@ -134,13 +154,25 @@ pub fn open_volume<S: Store, D: Device>(
     }
     merged.check(&file, &read, geometry.image_blocks())?;
 
+    if read.found.is_empty() && !adopt {
+        return Err(match read.size_bytes {
+            0 => OpenError::NoJournal,
+            _ => OpenError::JournalDamaged { what: "no segment has a valid header" },
+        });
+    }
+    image.set_geometry(geometry);
+    let total_blocks = geometry.image_blocks();
+    let loading = |progress: &mut dyn FnMut(Progress), done_blocks| {
+        progress(Progress { phase: Phase::Load, done_blocks, total_blocks });
+    };
+    if read_only {
+        load(&mut file, image, geometry, all_blocks, &merged, &mut |done| loading(progress, done))?;
+        let journal = Journal::new(journal_device, superblock.uuid, segment_blocks, random, rules);
+        let disk = Disk::new(file, journal, rules);
+        return Ok(Opened { found: Found::Volume(superblock), disk, read_only });
+    }
+
     let journal = if read.found.is_empty() {
-        if !adopt {
-            return Err(match read.size_bytes {
-                0 => OpenError::NoJournal,
-                _ => OpenError::JournalDamaged { what: "no segment has a valid header" },
-            });
-        }
         let mut journal = Journal::new(journal_device, superblock.uuid, segment_blocks, random, rules);
         journal.create()?;
         journal
@@ -153,12 +185,9 @@ pub fn open_volume<S: Store, D: Device>(
         let journal = Journal::new(journal_device, read.uuid, read.segment_blocks, random, rules);
         resume(journal, read)?
     };
-    image.set_geometry(geometry);
-    let total_blocks = geometry.image_blocks();
-    load(&mut file, image, geometry, all_blocks, &mut |done_blocks| {
-        progress(Progress { phase: Phase::Load, done_blocks, total_blocks });
-    })?;
-    Ok(Opened { found: Found::Volume(superblock), disk: Disk::new(file, journal, rules) })
+    let nothing = Merged::nothing();
+    load(&mut file, image, geometry, all_blocks, &nothing, &mut |done| loading(progress, done))?;
+    Ok(Opened { found: Found::Volume(superblock), disk: Disk::new(file, journal, rules), read_only })
 }
 
 /// A segment with a valid header.
@@ -238,7 +267,7 @@ struct Newest {
 }
 
 /// What the journal puts over the image.
-struct Merged<'a> {
+pub(super) struct Merged<'a> {
     segments: &'a [Valid],
     /// Ascending, one for each block.
     copies: Vec<Newest>,
@@ -247,6 +276,20 @@ struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
+    /// An image that is complete without a journal.
+    pub(super) fn nothing() -> Self {
+        Self { segments: &[], copies: Vec::new(), committed: false }
+    }
+
+    /// Calls `put` with every block that the journal has a copy of, ascending, and the newest copy.
+    pub(super) fn each(&self, mut put: impl FnMut(u32, &Block)) {
+        let mut bytes = [0; BLOCK_SIZE];
+        for &copy in &self.copies {
+            self.fetch(copy, &mut bytes);
+            put(copy.block, &bytes);
+        }
+    }
+
     fn new(read: &'a Read) -> Self {
         let mut copies: Vec<Newest> = Vec::new();
         for (segment, valid) in read.found.iter().enumerate() {
@@ -266,7 +309,7 @@ impl<'a> Merged<'a> {
     }
 
     /// A block as it will be after recovery.
-    fn read<D: Device>(
+    pub(super) fn read<D: Device>(
         &self,
         file: &mut ImageFile<D>,
         block: u32,

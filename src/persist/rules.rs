@@ -1,6 +1,6 @@
 //! The rules that make recovery yield exactly one committed state, each with a name.
 //!
-//! In a test build a rule can be switched off, and tests show that volumes break without it. In every
+//! In a test build, or with the feature `sim`, a rule can be switched off, and tests show that volumes break without it. In every
 //! other build `on` is constant and the switches are compiled away.
 
 /// A rule of the commit protocol.
@@ -40,12 +40,18 @@ pub enum Rule {
     SwitchAfterFailedFlush,
     /// A checkpoint takes only records that a successful flush has covered.
     CheckpointDurableOnly,
+    /// Before a record's write is tried the image file is as long as the record's blocks need: a device
+    /// that is full says so before anything is acknowledged, and recovery always finds the room.
+    RoomBeforeRecord,
+    /// The image is flushed after it was made longer for a record: a length that a power loss takes
+    /// back is room for others.
+    RoomFlush,
 }
 
 /// Which rules hold.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     off: u32,
 }
 
@@ -53,9 +59,9 @@ impl Rules {
     /// Whether the rule holds.
     #[inline]
     pub fn on(self, rule: Rule) -> bool {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "sim"))]
         return self.off & (1 << rule as u32) == 0;
-        #[cfg(not(test))]
+        #[cfg(not(any(test, feature = "sim")))]
         {
             let _ = rule;
             true
@@ -63,7 +69,7 @@ impl Rules {
     }
 
     /// All rules but these.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub fn without(rules: &[Rule]) -> Self {
         Self { off: rules.iter().fold(0, |off, &rule| off | 1 << rule as u32) }
     }

@@ -9,6 +9,9 @@
 //!   to write is durable and the rest is gone for good, although its writes succeeded; reading may go on
 //!   showing it until the power goes.
 //!
+//! - A quota may limit the length of the image: what would make it longer fails and changes nothing. A
+//!   power loss may be followed by others taking all room that the file does not durably have.
+//!
 //! Every call that changes something is one event; [`Disk::events`] lets an explorer stop at each.
 
 use super::device::{Device, DeviceError};
@@ -17,7 +20,9 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Number of the image file.
 pub const IMAGE: usize = 0;
+/// Number of the journal file.
 pub const JOURNAL: usize = 1;
 const SECTOR: usize = 512;
 
@@ -26,6 +31,7 @@ const SECTOR: usize = 512;
 pub struct Rng(u64);
 
 impl Rng {
+    /// A generator; equal seeds give equal numbers.
     pub fn new(seed: u64) -> Self {
         let mut rng = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         rng.next();
@@ -33,6 +39,8 @@ impl Rng {
         rng
     }
 
+    /// The next number, of 53 bits.
+    #[allow(clippy::should_implement_trait)] // it never ends
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -133,9 +141,25 @@ fn land(file: &mut Vec<u8>, pieces: BTreeMap<usize, Vec<Vec<u8>>>, rng: &mut Rng
 /// A call that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    Write { file: usize, at: u64, len: usize },
-    SetSize { file: usize },
-    Flush { file: usize },
+    /// A write.
+    Write {
+        /// [`IMAGE`] or [`JOURNAL`].
+        file: usize,
+        /// Offset in bytes.
+        at: u64,
+        /// Number of bytes.
+        len: usize,
+    },
+    /// A change of the file's size.
+    SetSize {
+        /// [`IMAGE`] or [`JOURNAL`].
+        file: usize,
+    },
+    /// A flush.
+    Flush {
+        /// [`IMAGE`] or [`JOURNAL`].
+        file: usize,
+    },
 }
 
 /// How calls fail while the power is on.
@@ -163,6 +187,8 @@ struct Inner {
     errno: Errno,
     trace: Vec<Event>,
     lying_image_flush: bool,
+    /// Greatest length of the image in bytes.
+    quota: Option<usize>,
 }
 
 /// Called with every event before it happens.
@@ -182,6 +208,7 @@ pub struct SimDevice {
 }
 
 impl SimDisk {
+    /// A disk of two empty files.
     pub fn new(seed: u64) -> Self {
         let inner = Inner {
             rng: Rng::new(seed),
@@ -192,6 +219,7 @@ impl SimDisk {
             errno: Errno::EIO,
             trace: Vec::new(),
             lying_image_flush: false,
+            quota: None,
         };
         Self { inner: Arc::new(Mutex::new(inner)), hook: Arc::default() }
     }
@@ -222,6 +250,7 @@ impl SimDisk {
         inner.faults = Faults::default();
     }
 
+    /// Lets calls fail, with this word.
     pub fn set_faults(&self, faults: Faults, errno: Errno) {
         let mut inner = self.inner.lock();
         (inner.faults, inner.errno) = (faults, errno);
@@ -235,6 +264,17 @@ impl SimDisk {
     /// Called before every event with no lock held.
     pub fn set_hook(&self, hook: Option<Hook>) {
         *self.hook.lock() = hook;
+    }
+
+    /// Limits the image to so many blocks, or no longer; longer than that it stays if it is.
+    pub fn set_quota(&self, blocks: Option<usize>) {
+        self.inner.lock().quota = blocks.map(|blocks| blocks * 4096);
+    }
+
+    /// Somebody else takes all room that the image does not have.
+    pub fn take_rest(&self) {
+        let inner = &mut *self.inner.lock();
+        inner.quota = Some(inner.files[IMAGE].durable.len());
     }
 
     /// The events so far.
@@ -287,6 +327,12 @@ impl Inner {
         nth || self.rng.chance(percent)
     }
 
+    /// Whether the file may not get as long as `end`.
+    fn is_over_quota(&self, file: usize, end: usize) -> bool {
+        let longer = end > self.files[file].current.len();
+        file == IMAGE && longer && self.quota.is_some_and(|quota| end > quota)
+    }
+
     fn error<T>(&self, doing: &'static str) -> Result<T, DeviceError> {
         Err(DeviceError { errno: if self.off { Errno::EIO } else { self.errno }, doing })
     }
@@ -322,6 +368,9 @@ impl Device for SimDevice {
         let on = inner.tick(event);
         let fails = on && inner.fails(inner.faults.write_percent);
         let mut len = bytes.len();
+        if on && inner.is_over_quota(self.file, at as usize + len) {
+            return Err(DeviceError { errno: Errno::EDQUOT, doing: "write" });
+        }
         if fails {
             let part = [0, inner.rng.below(len + 1), len][inner.rng.below(3)];
             len = if inner.faults.clean { 0 } else { part };
@@ -343,6 +392,9 @@ impl Device for SimDevice {
         let inner = &mut *self.disk.inner.lock();
         if !inner.tick(event) {
             return inner.error("set the size");
+        }
+        if inner.is_over_quota(self.file, size_bytes as usize) {
+            return Err(DeviceError { errno: Errno::EDQUOT, doing: "set the size" });
         }
         let file = &mut inner.files[self.file];
         file.current.resize(size_bytes as usize, 0);

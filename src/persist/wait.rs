@@ -74,6 +74,41 @@ pub fn wait_durable<S: Store>(image: &Image<S>, change: u32) -> Result<(), Errno
     }
 }
 
+/// Waits until the image file has room for `blocks` blocks: what operations do that make blocks which
+/// nothing can free again.
+///
+/// Errors as those of [`wait_committed`].
+pub fn wait_room<S: Store>(image: &Image<S>, blocks: u32) -> Result<(), Errno> {
+    let store = image.store();
+    want_room(store, blocks);
+    request_commit(image, store.load(rt::WANTED));
+    let mut patience = Patience::new(store, KEEPER_SILENT_MS);
+    loop {
+        let seen = store.load(rt::ROOM_BLOCKS);
+        if seen >= blocks {
+            return Ok(());
+        }
+        if store.load(rt::FAILURE) != 0 || store.load(rt::KEEPER_STATE) != KeeperState::Up as u32 {
+            return if store.load(rt::ROOM_BLOCKS) >= blocks { Ok(()) } else { Err(failure(store)) };
+        }
+        if store.wait(rt::ROOM_BLOCKS, seen, SLICE_MS) == Wait::TimedOut {
+            patience.spend(store)?;
+        }
+    }
+}
+
+/// Notes for the keeper's next attempt that the image file is to have room for `blocks` blocks.
+pub fn want_room<S: Store + ?Sized>(store: &S, blocks: u32) {
+    let mut wanted = store.load(rt::ROOM_WANTED);
+    while wanted < blocks {
+        let seen = store.compare_exchange(rt::ROOM_WANTED, wanted, blocks);
+        if seen == wanted {
+            break;
+        }
+        wanted = seen;
+    }
+}
+
 /// Asks the keeper to commit everything and stop, and waits until it has closed its files.
 pub fn stop_keeper<S: Store>(image: &Image<S>) -> Result<(), Errno> {
     let store = image.store();

@@ -18,7 +18,7 @@
 //! - `CHANGE` counts mutations and is bumped under the gate, so a value read under the gate names one
 //!   consistent cut. `DURABLE` and `WRITTEN` hold such values and never pass `CHANGE`.
 //! - A block is allocatable only if its bit in the volume's bitmap, in `quarantine` and in `reserved`
-//!   are all clear.
+//!   are all clear. While `ROOM_SHORT` is set only blocks below `ROOM_BLOCKS` are.
 
 use crate::format::BLOCK_SIZE;
 
@@ -68,6 +68,13 @@ pub const DIRTY_META_COUNT: u64 = 152;
 pub const QUARANTINE_COUNT: u64 = 156;
 /// Word: no block before this one is free; the search for a few blocks starts here.
 pub const FIRST_FREE: u64 = 160;
+
+/// Word: blocks that the image file has room for for certain; 0 while no keeper says.
+pub const ROOM_BLOCKS: u64 = 176;
+/// Word: blocks that somebody wants the image file to have room for; 0 when nobody waits for that.
+pub const ROOM_WANTED: u64 = 180;
+/// Word: 1 since the device refused to make the image file longer, until it does so again.
+pub const ROOM_SHORT: u64 = 184;
 
 /// Word: the keeper's bell; anyone who wants a commit adds 1 and notifies.
 pub const KEEPER_BELL: u64 = 192;

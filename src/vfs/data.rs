@@ -149,7 +149,7 @@ impl<S: Store> Volume<S> {
             match answer {
                 // What there was room for counts. A transaction of its own writes that much: the one
                 // that failed may have torn a tree half way through a split.
-                Err(Errno::ENOSPC) if reserved > 0 => fits = reserved,
+                Err(Errno::ENOSPC | Errno::EDQUOT) if reserved > 0 => fits = reserved,
                 answer => return answer,
             }
         }

@@ -125,7 +125,7 @@ impl<S: Store> Volume<S> {
             return;
         }
         let nameless = self.core.read_inode(ino).is_ok_and(|inode| inode.raw.nlink.get() == 0);
-        if nameless {
+        if nameless && store.load(rt::READ_ONLY) == 0 {
             let mut txn = Txn::begin(&self.core);
             // On failure the inode stays an orphan, which the next mount frees.
             if txn.release_inode(ino).is_ok() {

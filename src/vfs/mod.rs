@@ -15,6 +15,7 @@ mod copy;
 mod create;
 mod data;
 mod files;
+mod grow;
 mod hold;
 mod inline;
 mod links;

@@ -38,6 +38,18 @@ impl<S: Store> Volume<S> {
         self.wait_for_commit(true)
     }
 
+    /// Waits until the image file has room for `blocks` blocks.
+    pub(super) fn make_room(&self, blocks: u32) -> Result<(), Errno> {
+        let image = &self.core.image;
+        match &self.committer {
+            Committer::Keeper => persist::wait_room(image, blocks),
+            Committer::Inline(commit) => {
+                persist::want_room(image.store(), blocks);
+                commit(true)
+            }
+        }
+    }
+
     fn wait_for_commit(&self, durable: bool) -> Result<(), Errno> {
         let image = &self.core.image;
         if image.durability() == Durability::Memory {

@@ -6,7 +6,7 @@ use super::hold::Hold;
 use super::recall;
 use super::sync::Committer;
 use super::types::Ino;
-use crate::core::{self, Core, Error, Image, LoadError, Txn, stripe_seq};
+use crate::core::{self, Core, Error, Image, LoadError, Space, Txn, stripe_seq};
 use crate::errno::Errno;
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability, VolumeState};
@@ -179,15 +179,14 @@ impl<S: Store> Volume<S> {
 
     /// Runs a mutation in a transaction under the gate and commits it if it succeeds.
     ///
-    /// When there is no space but some is quarantined, it asks for a commit, which frees that, and
-    /// tries again.
+    /// When there is no space it tries again after the volume has grown, a commit has freed what is
+    /// quarantined, or the image file has got longer.
     pub(super) fn mutate<T>(
         &self,
         mut change: impl FnMut(&mut Txn<'_, S>) -> core::Result<T>,
     ) -> Result<T, Errno> {
         let mut attempt = 0;
         loop {
-            let store = self.core.image.store();
             let gate = self.admitted_gate()?;
             let mut txn = Txn::begin(&self.core);
             match change(&mut txn) {
@@ -195,17 +194,21 @@ impl<S: Store> Volume<S> {
                     txn.commit();
                     return Ok(value);
                 }
-                Err(Error::Os(Errno::ENOSPC)) if self.core.can_grow() => {
+                Err(Error::Os(Errno::ENOSPC)) => {
                     drop(txn);
-                    self.core.grow().map_err(Error::errno)?;
-                }
-                Err(Error::Os(Errno::ENOSPC))
-                    if attempt < SPACE_TRIES && store.load(rt::QUARANTINE_COUNT) > 0 =>
-                {
-                    drop(txn);
-                    drop(gate);
-                    self.free_quarantine()?;
-                    attempt += 1;
+                    match self.core.next_space(attempt < SPACE_TRIES) {
+                        Space::Quarantined => {
+                            drop(gate);
+                            self.free_quarantine()?;
+                            attempt += 1;
+                        }
+                        Space::Room(blocks) => {
+                            drop(gate);
+                            self.make_room(blocks)?;
+                        }
+                        Space::Growth => self.core.grow().map_err(Error::errno)?,
+                        Space::None => return Err(Errno::ENOSPC),
+                    }
                 }
                 Err(error) => return Err(error.errno()),
             }

@@ -61,7 +61,8 @@ const mount = (page, sabfs) => page.evaluate(`(async () => {
   }
 })()`);
 
-const QUOTA = 24 << 20;
+// The journal takes 16 MiB. Chromium gives a file that grows twice the room that it had, or none: here up to 16 MiB.
+const QUOTA = 34 << 20;
 const kept = (result) => /(\d+) files kept/.exec(result.stdout)[1];
 
 test('quota: used up while a program writes, deleting files helps', { skip }, async (t) => {
@@ -70,7 +71,7 @@ test('quota: used up while a program writes, deleting files helps', { skip }, as
   const result = await run(browser, 'quota', ['/opfs', 'delete']);
   t.diagnostic(result.stdout.trim().replaceAll('\n', '; '));
   assert.equal(result.code, 0, result.stdout + result.stderr);
-  assert.match(result.stdout, /^full: fsync of file \d+, EDQUOT$/m);
+  assert.match(result.stdout, /^full: (write|fsync) of file \d+, EDQUOT$/m);
   // Each message says what helps. There is one for each failure that follows a success.
   assert.match(result.stderr, /^(SABFS: the volume "default": cannot .*EDQUOT.*: free some space.*in memory only\n)+$/);
   await browser.close();
@@ -95,13 +96,27 @@ test('quota: used up while a program writes, raising it helps', { skip }, async 
   const result = await ended;
   t.diagnostic(result.stdout.trim().replaceAll('\n', '; '));
   assert.equal(result.code, 0, result.stdout + result.stderr);
-  assert.match(result.stdout, /^full: fsync of file \d+, EDQUOT$/m);
+  assert.match(result.stdout, /^full: (write|fsync) of file \d+, EDQUOT$/m);
   // It was the quota that was waited for.
-  assert.ok(Number(/after (\d+) ms/.exec(result.stdout)[1]) > 200, result.stdout);
+  assert.ok(Number(/after (\d+) tries/.exec(result.stdout)[1]) > 3, result.stdout);
   await browser.close();
 
   browser = await launchWithoutQuota(t, profile);
   ok(await run(browser, 'quota', ['/opfs', 'find', kept(result), 'only']));
+});
+
+test('quota: a file that is too large to be synced, deleting it helps', { skip }, async (t) => {
+  const profile = temporaryProfile(t);
+  let browser = await launchWithQuota(t, profile, QUOTA);
+  const result = await run(browser, 'quota', ['/opfs', 'over']);
+  t.diagnostic(result.stdout.trim().replaceAll('\n', '; '));
+  assert.equal(result.code, 0, result.stdout + result.stderr);
+  assert.match(result.stdout, /^(fsync: EDQUOT\n){3}/m);
+  await browser.close();
+
+  // The quota is as it was.
+  browser = await launchWithQuota(t, profile, QUOTA);
+  ok(await run(browser, 'quota', ['/opfs', 'find', '5', 'only']));
 });
 
 test('quota: used up, and the browser is killed', { skip }, async (t) => {
@@ -112,24 +127,19 @@ test('quota: used up, and the browser is killed', { skip }, async (t) => {
   });
   await browser.goto(`${server.url}/tests/harness/program.html`);
   await browser.evaluate(`void (window.Module = {
-    arguments: ['/opfs', 'wait'], sabfs: { capacity: ${CAPACITY} }, print(text) { console.log(text); },
+    arguments: ['/opfs', 'hang'], sabfs: { capacity: ${CAPACITY} }, print(text) { console.log(text); },
   }, document.body.append(Object.assign(document.createElement('script'), { src: '/dist/programs/quota.js' })))`);
-  const synced = Number(/waiting: (\d+) files/.exec(await waiting)[1]);
-  assert.ok(synced > 2, `${synced} files`);
+  await waiting;
   await browser.kill();
 
-  // Recovery may have to write to the image, for which there is still no room: then it says so and harms nothing.
+  // What recovery writes to the image has room there: it mounts at once, and all that was synced is there.
   browser = await launchWithQuota(t, profile, QUOTA);
-  const again = await mount(browser, {});
-  t.diagnostic(`mounted while there is no room: ${again.message ?? 'yes'}`);
-  if (!again.mounted) {
-    assert.equal(again.code, 'EDQUOT', again.message);
-    assert.match(again.message, /free some space/);
-  }
+  assert.deepEqual(await mount(browser, {}), { mounted: true });
+  ok(await run(browser, 'quota', ['/opfs', 'find', '3']));
   await browser.close();
 
   browser = await launchWithoutQuota(t, profile);
-  ok(await run(browser, 'quota', ['/opfs', 'find', String(synced)]));
+  ok(await run(browser, 'quota', ['/opfs', 'find', '4']));
 });
 
 test('quota: too small for a new volume', { skip }, async (t) => {

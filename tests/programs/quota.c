@@ -1,7 +1,9 @@
 // Writes files of 1 MiB and syncs each until the origin's quota is used up, and looks what is left of them.
 //
-//   quota FOLDER delete         fills; deletes half of the files, then a sync has to work again
-//   quota FOLDER wait           fills; says so and tries until a sync works, which it does when the quota is raised
+//   quota FOLDER delete         fills; deletes half of the files, then as much has to fit again, time after time
+//   quota FOLDER wait           fills; says so and tries until a file fits, which it does when the quota is raised
+//   quota FOLDER over           syncs three files, then one that is too large; deletes that one, then it works again
+//   quota FOLDER hang           as over, but stays with the file that cannot be synced
 //   quota FOLDER find N [only]  looks whether the first N files are there, only they, and whether there is room again
 #include <time.h>
 
@@ -65,19 +67,39 @@ static int sync_in(int limit_ms) {
   }
 }
 
-// Fills until the quota stays used up; the number of files that are synced.
+// Fills until the quota is used up; the number of files that are synced. The one that found no room is removed.
 static int fill(void) {
   for (int file = 0; file < MOST; file++) {
     int error = store(file);
     if (!error) continue;
     CHECK(error == EDQUOT || error == ENOSPC);
-    // It is in the store although the device does not take it.
-    CHECK(is_whole(0) && is_whole(file));
-    // What found no room in the image may find some in the journal yet.
-    if (sync_in(300) < 0) return file;
+    errno = 0;
+    PATH(path, "%s/%d", root, file);
+    CHECK(unlink(path) == 0 || errno == ENOENT);
+    errno = 0;
+    CHECK(sync_in(5000) >= 0);
+    return file;
   }
   CHECK(!"the quota is never used up");
   return 0;
+}
+
+// Writes more than there is room for before anything tells so: it is in the store, but cannot be synced.
+static void overfill(void) {
+  PATH(path, "%s/large", root);
+  for (int file = 0; file < 3; file++) CHECK(store(file) == 0);
+  int fd = open(path, O_CREAT | O_WRONLY, 0666);
+  CHECK(fd >= 0);
+  pattern(0);
+  for (int i = 0; i < 24; i++) CHECK(write(fd, piece, SIZE) == SIZE);
+  for (int i = 0; i < 3; i++) {
+    CHECK(fsync(fd) == -1 && (errno == EDQUOT || errno == ENOSPC));
+    printf("fsync: %s\n", errno == EDQUOT ? "EDQUOT" : strerror(errno));
+    errno = 0;
+  }
+  close(fd);
+  // What is in the store can be read, the device may take it or not.
+  for (int file = 0; file < 3; file++) CHECK(is_whole(file));
 }
 
 int main(int argc, char **argv) {
@@ -90,29 +112,42 @@ int main(int argc, char **argv) {
     if (argc > 4) CHECK(count_names(root) == least);
     CHECK(store(least) == 0 && is_whole(least));
   } else if (!strcmp(what, "wait")) {
-    int synced = fill();
+    int synced = fill(), error = EDQUOT;
     printf("waiting: %d files synced\n", synced);
-    int ms = sync_in(15000);
-    printf("synced: after %d ms\n", ms);
-    CHECK(ms >= 0);
-    // The one that did not fit is complete now.
-    printf("%d files kept\n", synced + 1);
+    struct timespec pause = {0, 100000000};
+    int tries = 0;
+    for (; error && tries < 150; tries++) {
+      nanosleep(&pause, NULL);
+      error = store(synced);
+      CHECK(!error || error == EDQUOT || error == ENOSPC);
+      errno = 0;
+    }
+    printf("fits: after %d tries\n%d files kept\n", tries, synced + 1);
+    CHECK(!error);
+  } else if (!strcmp(what, "over") || !strcmp(what, "hang")) {
+    overfill();
+    printf("waiting: 3 files synced\n");
+    fflush(stdout);
+    if (!strcmp(what, "hang")) {
+      CHECK(sync_in(15000) == -1);
+    } else {
+      PATH(path, "%s/large", root);
+      CHECK(unlink(path) == 0 && sync_in(5000) >= 0);
+      CHECK(store(3) == 0 && store(4) == 0);
+      printf("5 files kept\n");
+    }
   } else {
     int synced = fill(), kept = synced / 2;
     printf("deleting: %d files synced\n", synced);
-    for (int file = kept; file <= synced; file++) {
-      PATH(path, "%s/%d", root, file);
-      CHECK(unlink(path) == 0);
+    for (int round = 0; round < 3; round++) {
+      for (int file = kept; file < synced; file++) {
+        PATH(path, "%s/%d", root, file);
+        CHECK(unlink(path) == 0);
+      }
+      // Without a sync in between: writing waits for what the deletions free.
+      for (int file = kept; file < synced; file++) CHECK(store(file) == 0 && is_whole(file));
     }
-    int ms = sync_in(5000);
-    printf("synced: after %d ms, %d files kept\n", ms, kept);
-    CHECK(ms >= 0);
-    // A new file may be placed where the image would have to grow, and fail again; it never spoils the rest.
-    int error = store(kept);
-    CHECK(!error || error == EDQUOT || error == ENOSPC);
-    printf("one more: %s\n", error ? "no room" : "fits");
-    PATH(path, "%s/%d", root, kept);
-    CHECK(unlink(path) == 0 && sync_in(5000) >= 0);
+    printf("%d files kept\n", synced);
   }
   printf("%s: %d failures\n", what, failures);
   return failures != 0;

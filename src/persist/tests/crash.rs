@@ -29,6 +29,8 @@ pub struct Setup {
     /// Changes happen while data are copied outside the gate.
     pub meddle: bool,
     pub mixed: bool,
+    /// The image's length is limited, now more, now less, and after a power loss to what it has.
+    pub quota: bool,
     pub lives: u32,
 }
 
@@ -45,6 +47,7 @@ impl Setup {
             garbage: rng.chance(50),
             meddle: rng.chance(50),
             mixed: false,
+            quota: false,
             lives: 4,
         }
     }
@@ -125,6 +128,9 @@ pub fn run(
             break;
         }
         toy.lock().mutate(&mut history.lock());
+        if setup.quota && rng.chance(10) {
+            disk.set_quota(Some(4 + rng.below(setup.blocks as usize)));
+        }
         // 30 % of commits are relaxed.
         let flush = rng.chance(70);
         let result = committer.commit(&image, &mut files, flush, &|| ());
@@ -151,6 +157,9 @@ fn trial(seed: u64, setup: &Setup) -> Result<(), String> {
         let mut life = open(&disk, setup, seed);
         if disk.is_off() {
             disk.power_cycle(setup.garbage);
+            if setup.quota {
+                disk.take_rest();
+            }
             life = open(&disk, setup, seed ^ 0xabc);
         }
         disk.arm(None);
@@ -168,6 +177,9 @@ fn trial(seed: u64, setup: &Setup) -> Result<(), String> {
         disk.arm(Some(1 + rng.below(160)));
         acked = run(&disk, setup, life, k, history.clone(), &mut rng);
         disk.power_cycle(setup.garbage);
+        if setup.quota {
+            disk.take_rest();
+        }
     }
     Ok(())
 }
@@ -187,12 +199,12 @@ fn failures(trials: u64, change: impl Fn(&mut Setup)) -> impl Iterator<Item = St
     })
 }
 
-fn assert_holds(change: impl Fn(&mut Setup)) {
+pub fn assert_holds(change: impl Fn(&mut Setup)) {
     let found = failures(trials_wanted().unwrap_or(TRIALS), change).next();
     assert_eq!(found, None);
 }
 
-fn assert_needed(name: &str, change: impl Fn(&mut Setup)) {
+pub fn assert_needed(name: &str, change: impl Fn(&mut Setup)) {
     let wanted = trials_wanted();
     let mut found = failures(wanted.unwrap_or(20 * TRIALS), change);
     let first = found.next();

@@ -116,7 +116,7 @@ fn errors_are_told_and_overcome() {
     assert_eq!(fixture.word(rt::FAILURE), Errno::ENOSPC.linux().cast_unsigned());
     assert_eq!(fixture.word(rt::KEEPER_STATE), KeeperState::Up as u32);
     let text = fixture.keeper.last_error().unwrap().to_string();
-    assert_eq!(text, "cannot write the journal: ENOSPC (no space left)");
+    assert_eq!(text, "cannot make the image longer: ENOSPC (no space left)");
     // Without a request the next attempts are the timer's, ever more rarely.
     let attempts = fixture.disk.events().len();
     for _ in 0..100 {

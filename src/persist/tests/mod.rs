@@ -2,8 +2,12 @@
 
 mod crash;
 mod faults;
+mod grow;
 mod keeper;
 mod open;
+mod quota;
+mod read_only;
+mod stack;
 mod toy;
 
 use super::METADATA_MAX_BLOCKS;

@@ -172,6 +172,12 @@ impl Toy {
         self.state.insert(block, Held { metadata, version: history.version });
     }
 
+    /// A change that frees a block.
+    pub fn drop_block(&mut self, history: &mut History, block: u32) {
+        self.free(block);
+        self.change(history, 0);
+    }
+
     fn free(&mut self, block: u32) {
         self.state.remove(&block);
         let store = self.image.store();
