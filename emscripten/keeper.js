@@ -41,9 +41,9 @@
     };
   }
 
-  async function serve({store, volume, folder, durability, readOnly, keeper, helper}) {
+  async function serve({store, volume, folder, durability, readOnly, keeper, helper, mark}) {
     const device = await SabfsDevices.open(volume, folder);
-    let message = '', refused = null;
+    let message = '', refused = null, left = null;
     try {
       const memory = new WebAssembly.Memory({initial: 64});
       const own = (start, count) => new Uint8Array(memory.buffer, start, count);
@@ -72,7 +72,11 @@
       });
       const {exports} = await WebAssembly.instantiate(await WebAssembly.compile(keeper), {env: imports});
       const bytes = store.byteLength ?? store.buffer.byteLength;
-      const status = exports.sabfs_keeper_open(bytes, durability, readOnly ? 1 : 0);
+      const place = () => own(exports.sabfs_keeper_mark(), 16);
+      // A keeper that follows one that has paused is given its mark.
+      if (mark) place().set(mark);
+      const status = mark ? exports.sabfs_keeper_resume(bytes, readOnly ? 1 : 0)
+        : exports.sabfs_keeper_open(bytes, durability, readOnly ? 1 : 0);
       if (status) {
         refused = {errno: -status, message};
       } else {
@@ -80,6 +84,7 @@
         post({ready: true});
         // Sleeps in the store; the page's thread sets a word and wakes it when it has to stop.
         while (exports.sabfs_keeper_turn(1000) == 0);
+        left = place().slice();
       }
     } catch (error) {
       throw message ? SabfsDevices.fail('EIO', message) : error;
@@ -88,6 +93,7 @@
     }
     // Only now, as whoever reads it may open the volume again at once.
     if (refused) post({error: refused});
+    return left;
   }
 
   // With the last message of its start the relay names who receives orders from then on.
@@ -99,12 +105,14 @@
 
   function receive(request) {
     const served = request.relay ? SabfsRelay.serve(request, postReady) : serve(request);
+    let mark = null;
     served
+      .then((left) => { mark = left; })
       .catch((error) => post({error: {
         errno: SabfsDevices.errno(error), code: error.code, message: String(error.message || error),
       }}))
       .finally(() => {
-        post({stopped: true});
+        post({stopped: true, mark});
         // A browser's worker goes on for ever otherwise.
         if (SabfsDevices.isNode) port.close();
         else close();

@@ -45,7 +45,7 @@ addToLibrary({
       SABFSOwn.release = ENVIRONMENT_IS_NODE ? () => {}
         : await SABFSKeeper.lock(options, `open the volume "${options.volume}"`);
       try {
-        SABFSOwn.device = SABFSOwn.remote ? await SABFSRemote.open(options)
+        SABFSOwn.device = SABFSOwn.remote ? await SABFSRemote.open(options, () => SABFSOwn.release())
           : await devices.open(options.volume, options.folder);
       } catch (error) {
         SABFSOwn.release();

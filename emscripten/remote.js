@@ -26,12 +26,14 @@ addToLibrary({
     // Those who wait for a batch: {number, resolve}.
     waiting: [],
     closed: null,
+    // Called when the volume is out of this page's hands.
+    lost: null,
 
     // Resolves with a device as SabfsDevices.open() makes them.
-    async open(options) {
+    async open(options, lost) {
       var doing = `open the volume "${options.volume}"`, remote = SABFSRemote;
       Object.assign(remote, {files: [], calls: [], callBytes: 0, sent: 0, done: 0, failure: null, retrying: false,
-        waiting: [], closed: null, volume: options.volume});
+        waiting: [], closed: null, lost, volume: options.volume});
       remote.files = [{size: 0, parts: new Map()}, {size: 0, parts: new Map()}];
       var worker = remote.worker = SABFSKeeper.makeWorker(options, doing);
       try {
@@ -70,6 +72,7 @@ addToLibrary({
       remote.retrying = false;
       if (known?.final) return remote.answer(-known.errno);
       remote.failure = failure;
+      if (failure.final) remote.lost();
       // Once until something succeeds.
       if (known?.message != failure.message) SABFSKeeper.warn(remote.volume, failure.code, failure.message);
       remote.answer(-failure.errno);

@@ -8,9 +8,15 @@ addToLibrary({
     SILENT_LIMIT_MS: 60000,
     // How long another page's lock on the volume is waited for: enough for the page that this one replaces.
     LOCK_LIMIT_MS: 1500,
+    // A keeper that was told to pause does so within this time, unless it was frozen before it heard of it.
+    PAUSE_LIMIT_MS: 3000,
 
-    // The keeper that this program runs: {worker, release}.
+    // The keeper that this program runs: {worker, release, options}.
     running: null,
+    // The page was put aside: resolves with the mark that the keeper left, or null if it has not stopped.
+    paused: null,
+    // The promise of the attempt to go on.
+    resuming: null,
     // The process's or page's end is listened to.
     listening: false,
 
@@ -30,7 +36,7 @@ addToLibrary({
         release();
         throw error;
       }
-      SABFSKeeper.running = {worker, release};
+      SABFSKeeper.running = {worker, release, options};
       SABFSKeeper.listen();
     },
 
@@ -126,7 +132,7 @@ addToLibrary({
           worker.unref?.();
           resolve();
         }
-        if (message['stopped']) SABFSKeeper.ended?.();
+        if (message['stopped']) SABFSKeeper.ended?.(message['mark']);
       };
       var fail = (event) => {
         clearTimeout(timer);
@@ -188,6 +194,8 @@ addToLibrary({
 
     // Stops the keeper; resolves when the files are closed and the volume can be opened again.
     async stop() {
+      await SABFSKeeper.resuming;
+      if (!SABFSKeeper.running) return;
       var {worker, release} = SABFSKeeper.running;
       worker.ref?.();
       var ended = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
@@ -203,6 +211,52 @@ addToLibrary({
         throw SABFSErrors.make(SABFSKeeper.codeOf({'errno': Atomics.load(SABFS.i32, SABFS.FAILURE)}),
           'unmount the volume', 'its last changes could not be written');
       }
+    },
+
+    // The page goes, perhaps into the back/forward cache: the keeper commits and closes the files, so that others may
+    // have them. Until it is followed by another one, it looks slow to those who wait for it.
+    pause() {
+      var {release} = SABFSKeeper.running;
+      SABFSKeeper.paused = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
+      Atomics.store(SABFS.i32, SABFS.STOP, SABFS.STOP_PAUSE);
+      SABFSKeeper.ring();
+      release();
+    },
+
+    // The page is shown again: another keeper goes on where the last one paused, if nobody had the volume meanwhile.
+    async resume() {
+      var running = SABFSKeeper.running, options = running.options, doing = `go on with the volume "${options.volume}"`;
+      var late = new Promise((resolve) => setTimeout(resolve, SABFSKeeper.PAUSE_LIMIT_MS, null));
+      var mark = await Promise.race([SABFSKeeper.paused, late]);
+      SABFSKeeper.paused = null;
+      try {
+        running.release = await SABFSKeeper.lock(options, doing);
+        if (!mark) {
+          // Its files were never closed.
+          Atomics.store(SABFS.i32, SABFS.STOP, 0);
+          return;
+        }
+        running.worker.terminate();
+        if (typeof options.keeper == 'object' && options.keeper.postMessage) {
+          throw SABFSErrors.make('EIO', doing, 'a keeper given as a Worker starts once: give its address, or reload the page');
+        }
+        running.worker = SABFSKeeper.makeWorker(options, doing);
+        await SABFSKeeper.open(running.worker, options, doing, {...SABFSKeeper.request(options), 'mark': mark});
+      } catch (error) {
+        err(error.message + ': this page must be reloaded, what it has changed since is lost');
+        SABFSKeeper.lost(error);
+      }
+    },
+
+    // The volume is out of this page's hands: every operation gives the error from now on.
+    lost(error) {
+      SABFSKeeper.running.worker.terminate();
+      SABFSKeeper.running.release();
+      SABFSKeeper.running = null;
+      Atomics.store(SABFS.i32, SABFS.FAILURE, SABFSErrors.toLinux(error));
+      Atomics.store(SABFS.i32, SABFS.STATE, SABFS.FAILED);
+      Atomics.store(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_FAILED);
+      for (var word of [SABFS.KEEPER, SABFS.DURABLE, SABFS.WRITTEN]) Atomics.notify(SABFS.i32, word);
     },
 
     // The end of the page or the process is a last chance to commit.
@@ -228,7 +282,10 @@ addToLibrary({
       }
       // Without this Chromium lets a worker that sleeps keep its files for two seconds more.
       globalThis.addEventListener?.('pagehide', () => {
-        if (SABFSKeeper.running) SABFSKeeper.requestStop();
+        if (SABFSKeeper.running && !SABFSKeeper.paused) SABFSKeeper.pause();
+      });
+      globalThis.addEventListener?.('pageshow', () => {
+        if (SABFSKeeper.running && SABFSKeeper.paused) SABFSKeeper.resuming = SABFSKeeper.resume();
       });
 #endif
     },

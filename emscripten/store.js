@@ -33,7 +33,9 @@ addToLibrary({
     KEEPER: 208 >> 2,
     STOP: 216 >> 2,
     READY: 1,
+    FAILED: 2,
     CLOSED: 3,
+    STOP_PAUSE: 2,
     KEEPER_UP: 1,
     KEEPER_FAILED: 3,
 

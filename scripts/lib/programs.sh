@@ -31,6 +31,8 @@ program quota-asyncify "tests/programs/quota.c" $ST -sALLOW_MEMORY_GROWTH -sASYN
 # A module without threads, with the file system's JavaScript interface.
 program suite-st-esm.mjs "tests/programs/suite.c" -O2 -DNOTHREADS -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
   -sEXPORTED_RUNTIME_METHODS=callMain,FS -sFORCE_FILESYSTEM -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp
+program suite-shared-esm.mjs "tests/programs/suite.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
+  -sEXPORTED_RUNTIME_METHODS=callMain,FS -sFORCE_FILESYSTEM -sINITIAL_MEMORY=96MB @dist/sabfs.rsp
 # Mounting from C: main in a thread, main on the main thread, no threads.
 program mount-mt "tests/programs/mount.c" $MT
 program mount-main "tests/programs/mount.c" $COMMON -sPTHREAD_POOL_SIZE=4 @dist/sabfs.rsp

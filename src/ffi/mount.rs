@@ -244,11 +244,13 @@ extern "C" fn sabfs_sync_begin() -> u32 {
 extern "C" fn sabfs_sync_state(change: u32) -> i32 {
     let Ok(volume) = current() else { return -Errno::ENODEV.wasi() };
     let store = volume.image().store();
-    if volume.image().durability() == Durability::Memory || is_durable(volume, change) {
+    let failure = store.load(rt::FAILURE);
+    let failed = store.load(rt::STATE) == VolumeState::Failed as u32;
+    let done = volume.image().durability() == Durability::Memory || is_durable(volume, change);
+    if done && !failed {
         return 0;
     }
-    let failure = store.load(rt::FAILURE);
-    if failure == 0 && store.load(rt::KEEPER_STATE) == KeeperState::Up as u32 {
+    if failure == 0 && !failed && store.load(rt::KEEPER_STATE) == KeeperState::Up as u32 {
         return 1;
     }
     -Errno::from_linux(failure.cast_signed()).unwrap_or(Errno::EIO).wasi()
