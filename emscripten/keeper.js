@@ -41,8 +41,8 @@
     };
   }
 
-  async function serve({store, volume, folder, durability, readOnly, keeper, helper, mark}) {
-    const device = await SabfsDevices.open(volume, folder);
+  async function serve({store, limit, volume, folder, durability, readOnly, keeper, helper, mark}) {
+    const device = await SabfsDevices.open(volume, folder, readOnly);
     let message = '', refused = null, left = null;
     try {
       const memory = new WebAssembly.Memory({initial: 64});
@@ -71,7 +71,8 @@
         sabfs_device_flush: flush,
       });
       const {exports} = await WebAssembly.instantiate(await WebAssembly.compile(keeper), {env: imports});
-      const bytes = store.byteLength ?? store.buffer.byteLength;
+      // A volume's capacity may be less than the store has room for.
+      const bytes = Math.min(store.byteLength ?? store.buffer.byteLength, limit);
       const place = () => own(exports.sabfs_keeper_mark(), 16);
       // A keeper that follows one that has paused is given its mark.
       if (mark) place().set(mark);

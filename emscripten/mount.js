@@ -140,7 +140,14 @@ addToLibrary({
       if (options.access && options.access != SABFS.access) {
         fail('EOPNOTSUPP', `this engine or this program does not allow the access "${options.access}"`);
       }
-      if (Atomics.load(SABFS.i32, SABFS.STATE) == SABFS.READY) return 'attach';
+      if (Atomics.load(SABFS.i32, SABFS.STATE) == SABFS.READY) {
+        var has = (Atomics.load(SABFS.i32, SABFS.CAPACITY) >>> 0) * 4096;
+        if (options.capacity && SABFSOptions.storePages(options.capacity) != SABFSOptions.storePages(has)) {
+          fail('EINVAL', `the volume in this store was mounted with a capacity of ${has} bytes, not of ` +
+            `${options.capacity}: leave \`capacity\` out, or mount it first with the one that it is to have`);
+        }
+        return 'attach';
+      }
       var room = SABFS.u8.length;
       if (options.capacity && SABFSOptions.storePages(options.capacity) * 65536 > room) {
         fail('EINVAL', `the store has ${room} bytes, too few for a volume of ${options.capacity}: ` +
@@ -161,7 +168,7 @@ addToLibrary({
       var doing = `mount the volume "${options.volume}"`, status = 0;
       switch (plan) {
         case 'attach': status = _sabfs_attach(); break;
-        case 'format': status = _sabfs_format(); break;
+        case 'format': status = _sabfs_format(SABFSOptions.storeBytes(options.capacity)); break;
         case 'own': status = _sabfs_format_own(options.capacity || SABFSOwn.CAPACITY); break;
         case 'own-files': status = SABFSOwn.load(options); break;
       }

@@ -20,6 +20,9 @@ addToLibrary({
       return Math.ceil((runtime + 5 * bitmap + blocks * 4096) / 65536);
     },
 
+    // Bytes of the store that a volume of this capacity may use: all of it where none is given.
+    storeBytes: (capacity) => capacity ? SABFSOptions.storePages(capacity) * 65536 : 2 ** 32,
+
     // name: [whether the value is fine, what it has to be]
     known: {
       'path': [

@@ -46,7 +46,7 @@ addToLibrary({
         : await SABFSKeeper.lock(options, `open the volume "${options.volume}"`);
       try {
         SABFSOwn.device = SABFSOwn.remote ? await SABFSRemote.open(options, () => SABFSOwn.release())
-          : await devices.open(options.volume, options.folder);
+          : await devices.open(options.volume, options.folder, options.readOnly);
       } catch (error) {
         SABFSOwn.release();
         if (error['name'] == 'SABFSError') throw error;

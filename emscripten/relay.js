@@ -13,7 +13,7 @@ const SabfsRelay = {
   NEW_BYTES: 16 << 20,
 
   async serve({volume, folder, readOnly}, post) {
-    let device = await SabfsDevices.open(volume, folder);
+    let device = await SabfsDevices.open(volume, folder, readOnly);
     const doing = [['write the image', 'make room in the image', 'flush the image'],
       ['write the journal', 'make the journal', 'flush the journal']];
     // Each: {file, kind, at, bytes}, or {number} at the end of a batch.
@@ -100,7 +100,7 @@ const SabfsRelay = {
       async resume() {
         if (device || lost) return;
         try {
-          const opened = await SabfsDevices.open(volume, folder);
+          const opened = await SabfsDevices.open(volume, folder, readOnly);
           device = opened;
           if (readMark() != mark) {
             device = null;

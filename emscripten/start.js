@@ -85,6 +85,7 @@ addToLibrary({
     // What the keeper is told. It loads the volume into the store.
     request: (options) => ({
       'store': SABFS.store,
+      'limit': SABFSOptions.storeBytes(options.capacity),
       'volume': options.volume,
       'folder': options.folder,
       'durability': SABFSOptions.DURABILITIES.indexOf(options.durability),

@@ -138,10 +138,12 @@ extern "C" fn sabfs_attach() -> i32 {
     status(outside().and_then(attach))
 }
 
-/// JavaScript: makes a volume that is not persisted in the outside store.
+/// JavaScript: makes a volume that is not persisted in the outside store, of which it uses no more than
+/// the first `limit_bytes`.
 #[unsafe(no_mangle)]
-extern "C" fn sabfs_format() -> i32 {
-    status(outside().and_then(format))
+extern "C" fn sabfs_format(limit_bytes: f64) -> i32 {
+    let limited = |store: WasmStore| WasmStore::outside(store.size_bytes().min(limit_bytes as u64));
+    status(outside().map(limited).and_then(format))
 }
 
 /// The volume that this program has attached to, null while there is none.
