@@ -155,8 +155,8 @@ addToLibrary({
     }),
 
     codeOf(error) {
-      if (error['code'] in SABFSErrors.table) return error['code'];
-      for (var [name, [, number]] of Object.entries(SABFSErrors.table)) {
+      if (error['code'] in SABFSErrors.table()) return error['code'];
+      for (var [name, [, number]] of Object.entries(SABFSErrors.table())) {
         if (number == error['errno']) return name;
       }
       return 'EIO';
