@@ -289,8 +289,19 @@ addToLibrary({
   },
 
   // Called by wasmfs_before_preload().
-  sabfs_js_before_main__deps: ['$SABFSMount'],
-  sabfs_js_before_main: () => SABFSMount.finishEarly(),
+  sabfs_js_before_main__deps: ['$SABFSMount', '$wasmFSPreloadedFiles', 'sabfs_make_way'],
+  sabfs_js_before_main: () => {
+    SABFSMount.finishEarly();
+    // WasmFS stops the program where a file is that it is to put there, as after the first run it is.
+    for (var path of SABFSMount.volumes.keys()) {
+      for (var {pathName} of wasmFSPreloadedFiles) {
+        if (!path || !pathName.startsWith(path + '/')) continue;
+        var stack = stackSave();
+        _sabfs_make_way(stringToUTF8OnStack(pathName));
+        stackRestore(stack);
+      }
+    }
+  },
 
   // The start of sabfs_mount(): 0 when the volume is there, 1 when its keeper is on the way, or a negative errno.
   sabfs_js_open__deps: ['$SABFSMount', '$UTF8ToString'],
