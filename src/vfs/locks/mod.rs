@@ -241,8 +241,9 @@ impl<S: Store> Volume<S> {
     /// Takes the locks away that whoever had this client's number before has left.
     pub(super) fn drop_old_locks(&self) -> Result<(), Errno> {
         let (store, client) = (self.core.image.store(), self.core.image.client());
-        let idle =
-            [rt::LOCK_COUNT, rt::LOCK_WAITING, rt::LOCK_GUARD].iter().all(|&word| store.load(word) == 0);
+        let idle = lock::owner(store, rt::LOCK_GUARD) != client
+            && store.load(rt::LOCK_COUNT) == 0
+            && store.load(rt::LOCK_WAITING) == 0;
         if idle { Ok(()) } else { self.release_client(client) }
     }
 
