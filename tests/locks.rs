@@ -165,6 +165,13 @@ fn locks_go_with_holds_and_clients() {
     v.release_client(2).unwrap();
     assert_eq!((locks_in(store), seen(&v, f, 12)), (1, "XXXXXXXXXX..".into()));
     v.lock(f, &A, Exclusive, LockRange::WHOLE, None).unwrap();
+    v.release_owner(f, &A).unwrap();
+    // Whoever gets a dead client's number begins without locks.
+    other.lock(f, &A, Exclusive, LockRange::WHOLE, None).unwrap();
+    drop(other);
+    assert_eq!(v.lock(f, &A, Shared, range(0, 0), None), Err(Errno::EAGAIN));
+    let _next = second(&v, 2);
+    v.lock(f, &A, Shared, range(0, 0), None).unwrap();
 }
 
 #[test]

@@ -238,6 +238,15 @@ impl<S: Store> Volume<S> {
         Ok(())
     }
 
+    /// Takes the locks away that whoever had this client's number before has left.
+    pub(super) fn drop_old_locks(&self) -> Result<(), Errno> {
+        let (store, client) = (self.core.image.store(), self.core.image.client());
+        let idle = lock::owner(store, rt::LOCK_GUARD) != client
+            && store.load(rt::LOCK_COUNT) == 0
+            && store.load(rt::LOCK_WAITING) == 0;
+        if idle { Ok(()) } else { self.release_client(client) }
+    }
+
     /// Takes this client's locks on an inode away that it no longer holds.
     pub(super) fn release_locks(&self, ino: Ino) -> Result<(), Errno> {
         let client = self.core.image.client();
