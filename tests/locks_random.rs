@@ -57,7 +57,7 @@ fn step(owners: usize) -> impl Strategy<Value = Step> {
             .prop_map(|(owner, (start, len))| Step::Unlock { owner, start, len }),
         2 => (owner.clone(), mode(), stretch())
             .prop_map(|(owner, mode, (start, len))| Step::Test { owner, mode, start, len }),
-        2 => (owner.clone(), mode()).prop_map(|(owner, mode)| Step::Flock { owner, mode }),
+        6 => (owner.clone(), mode()).prop_map(|(owner, mode)| Step::Flock { owner, mode }),
         1 => owner.clone().prop_map(|owner| Step::Funlock { owner }),
         1 => owner.prop_map(|owner| Step::Close { owner }),
     ]
