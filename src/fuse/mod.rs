@@ -1,8 +1,10 @@
 //! The front end for Linux's FUSE: a volume as a mounted file system of the host.
 //!
 //! The kernel's inode numbers are ours, but for the root, which it calls 1 and we 2. An inode that the
-//! kernel knows is held ([`Volume::hold`]) for as long: so files live on while they are open, and numbers
-//! that it has seen stay true. There is no state for open files: the kernel keeps position and mode.
+//! kernel knows when it loses a name is held ([`Volume::hold`]) until the kernel forgets it: so files live
+//! on while they are open, and numbers that it has seen stay true. The kernel knows as many inodes as its
+//! memory allows, far more than can be held, but most of them keep their names. There is no state for
+//! open files: the kernel keeps position and mode.
 //!
 //! The kernel is the only one who changes the volume, so it may remember names and attributes for long;
 //! it forgets by itself what an operation of its own changes. It also keeps the advisory locks.
@@ -13,7 +15,7 @@ mod operations;
 use crate::errno::Errno;
 use crate::format::INO_ROOT;
 use crate::store::Store;
-use crate::vfs::{Attr, Caller, Ino, Volume};
+use crate::vfs::{Caller, Ino, Volume};
 use fuser::{BackgroundSession, Config, INodeNo, MountOption, Request, Session, SessionACL};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -98,8 +100,17 @@ impl Mount {
 struct Front<S: Store> {
     volume: Arc<Volume<S>>,
     permissions: Permissions,
-    /// How often the kernel was told of each inode and has not forgotten it yet.
-    known: Mutex<HashMap<Ino, u64>>,
+    /// What the kernel was told of and has not forgotten yet.
+    known: Mutex<HashMap<Ino, Known>>,
+}
+
+/// An inode that the kernel knows.
+#[derive(Default)]
+struct Known {
+    /// How often it was told.
+    count: u64,
+    /// Whether the inode is held, as it may have no name any more.
+    held: bool,
 }
 
 /// The inode that the kernel means.
@@ -111,26 +122,18 @@ fn ino_of(number: INodeNo) -> Result<Ino, Errno> {
 }
 
 impl<S: Store> Front<S> {
-    /// Notes that the kernel is told of an inode; `ENOENT` when it is gone by now.
-    fn know(&self, attr: &Attr) -> Result<(), Errno> {
-        let mut known = self.known.lock();
-        match known.entry(attr.ino) {
-            Entry::Occupied(mut count) => *count.get_mut() += 1,
-            Entry::Vacant(place) => {
-                self.volume.hold_generation(attr.ino, attr.generation)?;
-                place.insert(1);
-            }
-        }
-        Ok(())
+    /// Notes that the kernel is told of an inode. Whatever has a name while the kernel asks for it keeps it
+    /// until the kernel has the answer, as it locks the directory.
+    fn know(&self, ino: Ino) {
+        self.known.lock().entry(ino).or_default().count += 1;
     }
 
     /// The kernel has forgotten an inode that it was told of so many times.
     fn unknow(&self, ino: Ino, times: u64) {
         let mut known = self.known.lock();
-        let Entry::Occupied(mut count) = known.entry(ino) else { return };
-        *count.get_mut() = count.get().saturating_sub(times);
-        if *count.get() == 0 {
-            count.remove();
+        let Entry::Occupied(mut entry) = known.entry(ino) else { return };
+        entry.get_mut().count = entry.get().count.saturating_sub(times);
+        if entry.get().count == 0 && entry.remove().held {
             // Under the lock: nobody may come to know it between.
             self.volume.forget(ino);
         }
@@ -138,9 +141,38 @@ impl<S: Store> Front<S> {
 
     /// The kernel has forgotten everything.
     fn unknow_all(&self) {
-        for (ino, _) in self.known.lock().drain() {
-            self.volume.forget(ino);
+        for (ino, known) in self.known.lock().drain() {
+            if known.held {
+                self.volume.forget(ino);
+            }
         }
+    }
+
+    /// Does what may take an inode's last name: what the kernel knows of lives on without one.
+    ///
+    /// The kernel locks the inode that loses a name, so this never happens to one inode twice at once.
+    fn removing<T>(
+        &self,
+        dir: Ino,
+        name: &[u8],
+        act: impl FnOnce() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let Ok(victim) = self.volume.lookup(dir, name).map(|attr| attr.ino) else { return act() };
+        if let Some(known) = self.known.lock().get_mut(&victim)
+            && !known.held
+        {
+            self.volume.hold(victim)?;
+            known.held = true;
+        }
+        let done = act();
+        if let Some(known) = self.known.lock().get_mut(&victim)
+            && known.held
+            && self.volume.getattr(victim).is_ok_and(|attr| attr.nlink > 0)
+        {
+            known.held = false;
+            self.volume.forget(victim);
+        }
+        done
     }
 
     /// Does something on the behalf of who asks.

@@ -52,7 +52,8 @@ macro_rules! answer {
 impl<S: Store> Front<S> {
     /// An inode that the kernel is told of.
     fn entry(&self, found: Result<Attr, Errno>, reply: ReplyEntry) {
-        let attr = or_error!(reply, found.and_then(|attr| self.know(&attr).map(|()| attr)));
+        let attr = or_error!(reply, found);
+        self.know(attr.ino);
         reply.entry(&TTL, &file_attr(&attr), Generation(u64::from(attr.generation)));
     }
 
@@ -229,9 +230,9 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
         let dir = or_error!(reply, ino_of(parent));
         answer!(
             reply,
-            self.with_caller(request, |caller| {
+            self.removing(dir, name.as_bytes(), || self.with_caller(request, |caller| {
                 self.volume.as_caller(caller).unlink(dir, name.as_bytes())
-            })
+            }))
         );
     }
 
@@ -239,9 +240,9 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
         let dir = or_error!(reply, ino_of(parent));
         answer!(
             reply,
-            self.with_caller(request, |caller| {
+            self.removing(dir, name.as_bytes(), || self.with_caller(request, |caller| {
                 self.volume.as_caller(caller).rmdir(dir, name.as_bytes())
-            })
+            }))
         );
     }
 
@@ -276,10 +277,10 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
         let flags = or_error!(reply, flags);
         answer!(
             reply,
-            self.with_caller(request, |caller| {
+            self.removing(to, new_name.as_bytes(), || self.with_caller(request, |caller| {
                 let (name, new_name) = (name.as_bytes(), new_name.as_bytes());
                 self.volume.as_caller(caller).rename(from, name, to, new_name, flags)
-            })
+            }))
         );
     }
 
@@ -324,7 +325,8 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
                 Ok(attr)
             });
         }
-        let attr = or_error!(reply, made.and_then(|attr| self.know(&attr).map(|()| attr)));
+        let attr = or_error!(reply, made);
+        self.know(attr.ino);
         let generation = Generation(u64::from(attr.generation));
         reply.created(&TTL, &file_attr(&attr), generation, HANDLE, FopenFlags::FOPEN_KEEP_CACHE);
     }
@@ -436,11 +438,11 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
         }
         let cookie = if offset <= BEHIND_PARENT { 0 } else { offset };
         let read = self.volume.read_dir(dir, cookie, &mut |entry| {
-            let attr = self.volume.getattr(entry.ino);
-            let Ok(attr) = attr.and_then(|attr| self.know(&attr).map(|()| attr)) else {
+            let Ok(attr) = self.volume.getattr(entry.ino) else {
                 // Removed since the names were read.
                 return true;
             };
+            self.know(entry.ino);
             let full = add(&mut reply, &attr, entry.cookie, OsStr::from_bytes(&entry.name));
             if full {
                 self.unknow(entry.ino, 1);
