@@ -56,6 +56,17 @@ extern "C" {
 // JavaScript: mounts the volume that is attached.
 int sabfs_mount_attached(const char *path) { return mountAt(path); }
 
+// JavaScript: takes away a file in whose place one is put that the program brings along.
+// Not by unlink(), which the mode of folders that are brought along forbids.
+int sabfs_make_way(const char *path) {
+  auto parsed = wasmfs::path::parseParent(path);
+  if (auto error = parsed.getError()) return int(error);
+  auto &[parent, name] = parsed.getParentChild();
+  auto directory = parent->locked();
+  auto child = directory.getChild(std::string(name));
+  return child && !child->is<wasmfs::Directory>() ? int(directory.removeChild(std::string(name))) : 0;
+}
+
 // JavaScript: takes a mount away; its open files stay usable until the volume is let go of.
 int sabfs_unmount(const char *path) { return wasmfs_unmount(path); }
 

@@ -28,19 +28,23 @@ const SabfsDevices = {
   },
 
   // Resolves with {files: [image, journal], close}. Each file has size, read, write, setSize and flush, which
-  // throw what the platform throws.
-  open(volume, folder) {
-    return SabfsDevices.isNode ? SabfsDevices.openNode(volume, folder) : SabfsDevices.openOpfs(volume);
+  // throw what the platform throws. With `readOnly` nothing is made and nothing can be written.
+  open(volume, folder, readOnly) {
+    return SabfsDevices.isNode ? SabfsDevices.openNode(volume, folder, readOnly)
+      : SabfsDevices.openOpfs(volume, readOnly);
   },
 
-  async openOpfs(volume) {
-    const fail = SabfsDevices.fail;
+  nothing: () => SabfsDevices.fail('ENOENT', 'there is no such volume, and readOnly forbids to make one'),
+
+  async openOpfs(volume, readOnly) {
+    const fail = SabfsDevices.fail, create = {'create': !readOnly};
     let directory;
     try {
       const root = await navigator['storage']['getDirectory']();
-      const all = await root['getDirectoryHandle']('sabfs', {'create': true});
-      directory = await all['getDirectoryHandle'](volume, {'create': true});
+      const all = await root['getDirectoryHandle']('sabfs', create);
+      directory = await all['getDirectoryHandle'](volume, create);
     } catch (error) {
+      if (readOnly && error.name == 'NotFoundError') throw SabfsDevices.nothing();
       // Firefox says nothing but UnknownError when not even its list of the files finds room.
       const room = await navigator['storage']['estimate']().catch(() => ({}));
       if (SabfsDevices.errno(error) == 122 || room['quota'] - room['usage'] < 1 << 20) {
@@ -56,14 +60,17 @@ const SabfsDevices = {
     try {
       const end = performance.now() + SabfsDevices.PATIENCE_MS;
       for (const name of ['image', 'journal']) {
-        const file = await directory['getFileHandle'](name, {'create': true});
+        const file = await directory['getFileHandle'](name, create).catch((error) => {
+          throw readOnly && error.name == 'NotFoundError' ? SabfsDevices.nothing() : error;
+        });
         if (!file['createSyncAccessHandle']) {
           throw fail('EOPNOTSUPP', 'this browser has no synchronous access to files here: it has to be newer, and ' +
             'this has to run in a dedicated worker; or set durability: "memory"');
         }
         for (;;) {
           try {
-            handles.push(await file['createSyncAccessHandle']());
+            // Where modes are not known the handle could write as well.
+            handles.push(await file['createSyncAccessHandle']({'mode': readOnly ? 'read-only' : 'readwrite'}));
             break;
           } catch (error) {
             if (error.name != 'NoModificationAllowedError') throw error;
@@ -93,7 +100,7 @@ const SabfsDevices = {
     return {files, close};
   },
 
-  async openNode(volume, parent) {
+  async openNode(volume, parent, readOnly) {
     const fs = process['getBuiltinModule']('node:fs');
     const folder = process['getBuiltinModule']('node:path').resolve(parent, volume);
     const descriptors = [];
@@ -103,10 +110,11 @@ const SabfsDevices = {
       unlock();
     };
     try {
-      fs.mkdirSync(folder, {recursive: true});
+      if (!readOnly) fs.mkdirSync(folder, {recursive: true});
+      else if (!fs.existsSync(`${folder}/journal`)) throw SabfsDevices.nothing();
       unlock = SabfsDevices.lock(fs, folder);
       for (const name of ['image', 'journal']) {
-        const flags = fs.constants.O_RDWR | fs.constants.O_CREAT;
+        const flags = readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR | fs.constants.O_CREAT;
         descriptors.push(fs.openSync(`${folder}/${name}`, flags, 0o666));
       }
     } catch (error) {

@@ -3,7 +3,8 @@
 addToLibrary({
   $SABFSErrors: {
     // name: [number in Emscripten's C library, number in Linux, which the store's words use, meaning]
-    table: {
+    // Made by a function, as the names of a plain object would be minified.
+    table: () => ({
       'EACCES': [{{{ cDefs.EACCES }}}, 13, 'permission denied'],
       'EBUSY': [{{{ cDefs.EBUSY }}}, 16, 'in use'],
       'EDQUOT': [{{{ cDefs.EDQUOT }}}, 122, 'the quota is used up: free some space of this origin'],
@@ -23,7 +24,7 @@ addToLibrary({
       'EPROTONOSUPPORT': [{{{ cDefs.EPROTONOSUPPORT }}}, 93, 'the volume is of another format version'],
       'EROFS': [{{{ cDefs.EROFS }}}, 30, 'read-only'],
       'ETIMEDOUT': [{{{ cDefs.ETIMEDOUT }}}, 110, 'no answer'],
-    },
+    }),
 
     SABFSError: class SABFSError extends Error {
       constructor(code, message) {
@@ -42,13 +43,13 @@ addToLibrary({
 
     // From the negative number that a function in C or Rust gave.
     fromStatus(status, doing) {
-      for (var [name, [number, , meaning]] of Object.entries(SABFSErrors.table)) {
+      for (var [name, [number, , meaning]] of Object.entries(SABFSErrors.table())) {
         if (number == -status) return SABFSErrors.make(name, doing, meaning);
       }
       return SABFSErrors.make('EIO', doing, `error ${-status}`);
     },
 
-    toStatus: (error) => -(SABFSErrors.table[error['code']] || SABFSErrors.table['EIO'])[0],
-    toLinux: (error) => (SABFSErrors.table[error['code']] || SABFSErrors.table['EIO'])[1],
+    toStatus: (error) => -(SABFSErrors.table()[error['code']] || SABFSErrors.table()['EIO'])[0],
+    toLinux: (error) => (SABFSErrors.table()[error['code']] || SABFSErrors.table()['EIO'])[1],
   },
 });

@@ -1,11 +1,13 @@
 // The keeper's worker: opens a volume's files, then runs the keeper's module until it is told to stop. It is
 // started with one message, which emscripten/start.js sends, and asked by words of the store from then on.
 //
-// The script is devices.js followed by this file; it is embedded in dist/libsabfs.js and lies as keeper.js beside it,
+// A program that shares no memory is served by SabfsRelay instead, which has no module and no store.
+//
+// The script is devices.js and relay.js followed by this file; it is embedded in dist/libsabfs.js and lies as keeper.js beside it,
 // for pages whose policy forbids workers made of embedded text.
 (() => {
   const port = SabfsDevices.isNode ? process.getBuiltinModule('node:worker_threads').parentPort : globalThis;
-  const post = (message) => port.postMessage({sabfs: message});
+  const post = (message, transfer) => port.postMessage({sabfs: message}, transfer);
 
   const compile = (bytes, imports) => new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports;
 
@@ -39,9 +41,9 @@
     };
   }
 
-  async function serve({store, volume, folder, durability, readOnly, keeper, helper}) {
-    const device = await SabfsDevices.open(volume, folder);
-    let message = '', refused = null;
+  async function serve({store, limit, volume, folder, durability, readOnly, keeper, helper, mark}) {
+    const device = await SabfsDevices.open(volume, folder, readOnly);
+    let message = '', refused = null, left = null;
     try {
       const memory = new WebAssembly.Memory({initial: 64});
       const own = (start, count) => new Uint8Array(memory.buffer, start, count);
@@ -69,8 +71,13 @@
         sabfs_device_flush: flush,
       });
       const {exports} = await WebAssembly.instantiate(await WebAssembly.compile(keeper), {env: imports});
-      const bytes = store.byteLength ?? store.buffer.byteLength;
-      const status = exports.sabfs_keeper_open(bytes, durability, readOnly ? 1 : 0);
+      // A volume's capacity may be less than the store has room for.
+      const bytes = Math.min(store.byteLength ?? store.buffer.byteLength, limit);
+      const place = () => own(exports.sabfs_keeper_mark(), 16);
+      // A keeper that follows one that has paused is given its mark.
+      if (mark) place().set(mark);
+      const status = mark ? exports.sabfs_keeper_resume(bytes, readOnly ? 1 : 0)
+        : exports.sabfs_keeper_open(bytes, durability, readOnly ? 1 : 0);
       if (status) {
         refused = {errno: -status, message};
       } else {
@@ -78,6 +85,7 @@
         post({ready: true});
         // Sleeps in the store; the page's thread sets a word and wakes it when it has to stop.
         while (exports.sabfs_keeper_turn(1000) == 0);
+        left = place().slice();
       }
     } catch (error) {
       throw message ? SabfsDevices.fail('EIO', message) : error;
@@ -86,15 +94,26 @@
     }
     // Only now, as whoever reads it may open the volume again at once.
     if (refused) post({error: refused});
+    return left;
+  }
+
+  // With the last message of its start the relay names who receives orders from then on.
+  function postReady(message, transfer, receive) {
+    if (receive && SabfsDevices.isNode) port.on('message', receive);
+    else if (receive) port.onmessage = ({data}) => receive(data);
+    post(message, transfer);
   }
 
   function receive(request) {
-    serve(request)
+    const served = request.relay ? SabfsRelay.serve(request, postReady) : serve(request);
+    let mark = null;
+    served
+      .then((left) => { mark = left; })
       .catch((error) => post({error: {
         errno: SabfsDevices.errno(error), code: error.code, message: String(error.message || error),
       }}))
       .finally(() => {
-        post({stopped: true});
+        post({stopped: true, mark});
         // A browser's worker goes on for ever otherwise.
         if (SabfsDevices.isNode) port.close();
         else close();

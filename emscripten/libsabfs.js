@@ -3,5 +3,6 @@
 {{{ sabfs:include emscripten/store.js }}}
 {{{ sabfs:include emscripten/options.js }}}
 {{{ sabfs:include emscripten/start.js }}}
+{{{ sabfs:include emscripten/remote.js }}}
 {{{ sabfs:include emscripten/own.js }}}
 {{{ sabfs:include emscripten/mount.js }}}

@@ -5,7 +5,7 @@
 // run dependency and the second one in wasmfs_before_preload().
 addToLibrary({
   $SABFSMount__deps: [
-    '$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSKeeper', '$SABFSOwn',
+    '$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSKeeper', '$SABFSOwn', '$SABFSRemote',
     '$addOnPreRun', '$addOnPostCtor', '$addRunDependency',
     '$removeRunDependency', '$stringToUTF8OnStack', '$stackSave', '$stackRestore', '$stackAlloc',
     'sabfs_attach', 'sabfs_format', 'sabfs_format_own', 'sabfs_open_own', 'sabfs_detach', 'sabfs_volume_current',
@@ -75,7 +75,15 @@ addToLibrary({
         var known = SABFSMount.volumes.get(options.path);
         if (known && known.options.volume == options.volume) return known.shown;
         var plan = await SABFSMount.prepare(options);
-        return SABFSMount.finish(options, plan);
+        var shown = SABFSMount.finish(options, plan);
+        if (plan == 'own-files') {
+          // What opening the volume wrote has to be there.
+          await SABFSOwn.settle(`mount the volume "${options.volume}"`).catch(async (error) => {
+            await shown['unmount']().catch(() => {});
+            throw error;
+          });
+        }
+        return shown;
       });
       SABFSMount.opening = attempt;
       return attempt;
@@ -125,14 +133,21 @@ addToLibrary({
           fail('ENOMEM', `no memory of this size (${SABFS.failure.message}): set a smaller Module.sabfs.capacity`);
         }
         if (options.durability == 'memory') return 'own';
-        var why = SABFSOwn.unsupported();
+        var why = SABFSOwn.unsupported(options);
         if (why) fail('EOPNOTSUPP', why);
         return 'own-files';
       }
       if (options.access && options.access != SABFS.access) {
         fail('EOPNOTSUPP', `this engine or this program does not allow the access "${options.access}"`);
       }
-      if (Atomics.load(SABFS.i32, SABFS.STATE) == SABFS.READY) return 'attach';
+      if (Atomics.load(SABFS.i32, SABFS.STATE) == SABFS.READY) {
+        var has = (Atomics.load(SABFS.i32, SABFS.CAPACITY) >>> 0) * 4096;
+        if (options.capacity && SABFSOptions.storePages(options.capacity) != SABFSOptions.storePages(has)) {
+          fail('EINVAL', `the volume in this store was mounted with a capacity of ${has} bytes, not of ` +
+            `${options.capacity}: leave \`capacity\` out, or mount it first with the one that it is to have`);
+        }
+        return 'attach';
+      }
       var room = SABFS.u8.length;
       if (options.capacity && SABFSOptions.storePages(options.capacity) * 65536 > room) {
         fail('EINVAL', `the store has ${room} bytes, too few for a volume of ${options.capacity}: ` +
@@ -153,7 +168,7 @@ addToLibrary({
       var doing = `mount the volume "${options.volume}"`, status = 0;
       switch (plan) {
         case 'attach': status = _sabfs_attach(); break;
-        case 'format': status = _sabfs_format(); break;
+        case 'format': status = _sabfs_format(SABFSOptions.storeBytes(options.capacity)); break;
         case 'own': status = _sabfs_format_own(options.capacity || SABFSOwn.CAPACITY); break;
         case 'own-files': status = SABFSOwn.load(options); break;
       }
@@ -218,16 +233,18 @@ addToLibrary({
         'blocksWritten': written,
         'flushes': flushes,
         // Whether everything that was changed so far is on the device.
-        'durable': state == 1,
+        'durable': state == 1 && SABFSRemote.idle(),
       };
     },
 
     // Asks for a commit and waits for it without blocking the thread.
     async sync() {
+      // What a remote device has refused it may take now.
+      await SABFSOwn.settle('sync the volume');
       var change = _sabfs_sync_begin(), wait = 1;
       for (;;) {
         var status = _sabfs_sync_state(change);
-        if (status == 0) return;
+        if (status == 0) return SABFSOwn.settle('sync the volume');
         if (status < 0) throw SABFSErrors.fromStatus(status, 'sync the volume');
         await new Promise((resolve) => setTimeout(resolve, wait));
         wait = Math.min(wait * 2, 20);
@@ -244,13 +261,20 @@ addToLibrary({
         if (status) throw SABFSErrors.fromStatus(status, doing);
       }
       SABFSMount.volumes.delete(options.path);
-      await SABFSMount.sync();
+      try {
+        await SABFSMount.sync();
+      } finally {
+        await SABFSMount.letGo();
+      }
+    },
+
+    // After the last mount the volume becomes free for others.
+    async letGo() {
       if (SABFSMount.volumes.size) return;
-      // The last mount: the volume becomes free for others.
       SABFSMount.attached = null;
       _sabfs_detach();
       if (SABFSKeeper.running) await SABFSKeeper.stop();
-      SABFSOwn.close();
+      await SABFSOwn.close();
     },
 
     // The program ends, the page may go on: without its keeper the volume can be opened again.
@@ -265,8 +289,19 @@ addToLibrary({
   },
 
   // Called by wasmfs_before_preload().
-  sabfs_js_before_main__deps: ['$SABFSMount'],
-  sabfs_js_before_main: () => SABFSMount.finishEarly(),
+  sabfs_js_before_main__deps: ['$SABFSMount', '$wasmFSPreloadedFiles', 'sabfs_make_way'],
+  sabfs_js_before_main: () => {
+    SABFSMount.finishEarly();
+    // WasmFS stops the program where a file is that it is to put there, as after the first run it is.
+    for (var path of SABFSMount.volumes.keys()) {
+      for (var {pathName} of wasmFSPreloadedFiles) {
+        if (!path || !pathName.startsWith(path + '/')) continue;
+        var stack = stackSave();
+        _sabfs_make_way(stringToUTF8OnStack(pathName));
+        stackRestore(stack);
+      }
+    }
+  },
 
   // The start of sabfs_mount(): 0 when the volume is there, 1 when its keeper is on the way, or a negative errno.
   sabfs_js_open__deps: ['$SABFSMount', '$UTF8ToString'],

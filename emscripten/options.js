@@ -20,8 +20,11 @@ addToLibrary({
       return Math.ceil((runtime + 5 * bitmap + blocks * 4096) / 65536);
     },
 
-    // name: [whether the value is fine, what it has to be]
-    known: {
+    // Bytes of the store that a volume of this capacity may use: all of it where none is given.
+    storeBytes: (capacity) => capacity ? SABFSOptions.storePages(capacity) * 65536 : 2 ** 32,
+
+    // name: [whether the value is fine, what it has to be]. By a function, as in SABFSErrors.
+    known: () => ({
       'path': [
         (v) => v === null || (typeof v == 'string' && /^\/[^\0]*[^/\0]/.test(v)),
         'an absolute path other than "/", or null to mount nothing yet',
@@ -50,7 +53,7 @@ addToLibrary({
         (v) => ['two-memory', 'one-memory', 'javascript', 'own'].includes(v),
         '"two-memory", "one-memory", "javascript" or "own"',
       ],
-    },
+    }),
 
     // A complete set of options, or an error that says which one is wrong.
     check(given, doing) {
@@ -63,10 +66,11 @@ addToLibrary({
         folder: './sabfs',
         readOnly: false,
       };
+      var known = SABFSOptions.known();
       for (var [name, value] of Object.entries(given)) {
-        var rule = Object.hasOwn(SABFSOptions.known, name) && SABFSOptions.known[name];
+        var rule = Object.hasOwn(known, name) && known[name];
         if (!rule) {
-          fail(`there is no option "${name}"; there are ${Object.keys(SABFSOptions.known).join(', ')}`);
+          fail(`there is no option "${name}"; there are ${Object.keys(known).join(', ')}`);
         }
         if (value === undefined) continue;
         if (!(name == 'path' && value === null) && (value === null || !rule[0](value))) {

@@ -1,38 +1,55 @@
-// A program that has the store in its own memory is its own keeper: it opens the volume's files when it mounts and
-// commits inside of fsync(). For programs without threads only, as the files belong to one thread.
+// A program that has the store in its own memory is its own keeper: it opens the volume's files when it mounts,
+// commits inside of fsync() and on a timer. For programs without threads only, as the files belong to one thread. On a
+// page's main thread, which has no such files, they belong to a worker (remote.js).
 addToLibrary({
-  $SABFSOwn__deps: ['$SABFS', '$SABFSOptions', '$SABFSDevices', 'sabfs_open_own'],
+  $SABFSOwn__deps: ['$SABFS', '$SABFSOptions', '$SABFSDevices', '$SABFSRemote', 'sabfs_open_own', 'sabfs_own_tick',
+    'sabfs_sync_begin'],
   $SABFSOwn: {
     // The capacity unless told otherwise: the program's memory has to hold it.
     CAPACITY: 64 << 20,
+    // How often it is looked for what is to be committed and flushed.
+    TICK_MS: 1000,
     device: null,
+    // The device is a worker's.
+    remote: false,
     release: null,
     imports: null,
+    timer: null,
+    listening: false,
     // Why the file system in Rust could not do what it was asked for.
     message: '',
 
     // Why nothing can be persisted here, or an empty string.
-    unsupported() {
+    unsupported(options) {
 #if PTHREADS
       return SABFS.hasShared()
         ? 'with the access "own" a program with threads cannot persist anything: leave `access` out'
-        : SABFSOwn.isolate;
+        : 'it needs a SharedArrayBuffer: ' + SABFSOwn.headers + ', or set durability: "memory"';
+#elif ASYNCIFY
+      return '';
 #else
-      if (ENVIRONMENT_IS_NODE || ENVIRONMENT_IS_WORKER) return '';
-      return SABFSOwn.isolate + ', or run the program in a worker';
+      if (!SABFSOwn.onPage() || options.durability != 'strict') return '';
+      return 'fsync() cannot wait for the device on the main thread of a page without a SharedArrayBuffer: ' +
+        SABFSOwn.headers + ', or run the program in a worker, or link it with -sJSPI or -sASYNCIFY, or set ' +
+        'durability: "relaxed" or "memory"';
 #endif
     },
-    isolate: 'it needs a SharedArrayBuffer: serve the page with Cross-Origin-Opener-Policy: same-origin and ' +
-      'Cross-Origin-Embedder-Policy: require-corp, or set durability: "memory"',
+    headers: 'serve the page with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp',
+
+    // Whether this is a page's main thread, which cannot have the files itself.
+    onPage: () => !ENVIRONMENT_IS_NODE && !ENVIRONMENT_IS_WORKER,
 
     async open(options) {
       var devices = SABFSDevices();
+      SABFSOwn.remote = SABFSOwn.onPage();
       SABFSOwn.release = ENVIRONMENT_IS_NODE ? () => {}
         : await SABFSKeeper.lock(options, `open the volume "${options.volume}"`);
       try {
-        SABFSOwn.device = await devices.open(options.volume, options.folder);
+        SABFSOwn.device = SABFSOwn.remote ? await SABFSRemote.open(options, () => SABFSOwn.release())
+          : await devices.open(options.volume, options.folder, options.readOnly);
       } catch (error) {
         SABFSOwn.release();
+        if (error['name'] == 'SABFSError') throw error;
         throw SABFSErrors.refused(SABFSKeeper.codeOf({'code': error.code, 'errno': devices.errno(error)}),
           `open the volume "${options.volume}"`, error.message);
       }
@@ -48,15 +65,68 @@ addToLibrary({
     load(options) {
       SABFSOwn.message = '';
       var status = _sabfs_open_own(options.capacity || SABFSOwn.CAPACITY,
-        SABFSOptions.DURABILITIES.indexOf(options.durability), options.readOnly ? 1 : 0);
-      if (status) SABFSOwn.close();
-      return status;
+        SABFSOptions.DURABILITIES.indexOf(options.durability), options.readOnly ? 1 : 0, SABFSOwn.remote ? 1 : 0);
+      if (status) {
+        SABFSOwn.close();
+        return status;
+      }
+      SABFSRemote.loaded();
+      SABFSOwn.timer = setInterval(SABFSOwn.tick, SABFSOwn.TICK_MS);
+      // In Node it must not keep the process alive.
+      SABFSOwn.timer.unref?.();
+      SABFSOwn.listen(options);
+      return 0;
     },
 
-    close() {
-      if (!SABFSOwn.device) return;
-      SABFSOwn.device.close();
+    tick() {
+      if (ABORT) return clearInterval(SABFSOwn.timer);
+      _sabfs_own_tick();
+    },
+
+    // Resolves when what a remote device has in hand is done.
+    async settle(doing) {
+      var result = await SABFSRemote.settle();
+      if (!result) return;
+      var {code, message} = SABFSRemote.failure ?? {code: 'EIO', message: 'its device has failed'};
+      throw SABFSErrors.refused(code, doing, message);
+    },
+
+    // The end of the page is a last chance to commit; it may also be put aside and shown again.
+    listen(options) {
+#if ENVIRONMENT_MAY_BE_WEB
+      if (SABFSOwn.listening || !SABFSOwn.onPage()) return;
+      SABFSOwn.listening = true;
+      var commit = () => {
+        if (SABFSOwn.device && !ABORT) _sabfs_sync_begin();
+      };
+      document.addEventListener('visibilitychange', () => {
+        if (document.visibilityState == 'hidden') commit();
+      });
+      addEventListener('pagehide', () => {
+        if (!SABFSOwn.device) return;
+        commit();
+        // Others may open the volume from now on.
+        SABFSRemote.pause();
+        SABFSOwn.release();
+      });
+      addEventListener('pageshow', (event) => {
+        if (!SABFSOwn.device || !event.persisted) return;
+        SABFSKeeper.lock(options, 'go on').then((release) => { SABFSOwn.release = release; }, () => {})
+          // Whether the files can be had, and are as they were, is the worker's to say.
+          .then(() => SABFSRemote.resume());
+      });
+#endif
+    },
+
+    // Resolves when the files are closed.
+    async close() {
+      var device = SABFSOwn.device;
+      if (!device) return;
       SABFSOwn.device = null;
+      clearInterval(SABFSOwn.timer);
+      // At once where the files are this thread's: the process may be about to end.
+      var closed = device.close();
+      if (SABFSOwn.remote) await closed;
       SABFSOwn.release();
     },
   },

@@ -8,13 +8,20 @@ addToLibrary({
     SILENT_LIMIT_MS: 60000,
     // How long another page's lock on the volume is waited for: enough for the page that this one replaces.
     LOCK_LIMIT_MS: 1500,
+    // A keeper that was told to pause does so within this time, unless it was frozen before it heard of it.
+    PAUSE_LIMIT_MS: 3000,
 
-    // The keeper that this program runs: {worker, release}.
+    // The keeper that this program runs: {worker, release, options}.
     running: null,
+    // The page was put aside: resolves with the mark that the keeper left, or null if it has not stopped.
+    paused: null,
+    // The promise of the attempt to go on.
+    resuming: null,
     // The process's or page's end is listened to.
     listening: false,
 
-    source: () => {{{ sabfs:file emscripten/devices.js }}} + {{{ sabfs:file emscripten/keeper.js }}},
+    source: () => {{{ sabfs:file emscripten/devices.js }}} + {{{ sabfs:file emscripten/relay.js }}} +
+      {{{ sabfs:file emscripten/keeper.js }}},
     bytes: (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)),
 
     async start(options) {
@@ -23,13 +30,13 @@ addToLibrary({
       var release = ENVIRONMENT_IS_NODE ? () => {} : await SABFSKeeper.lock(options, doing);
       try {
         var worker = SABFSKeeper.makeWorker(options, doing);
-        await SABFSKeeper.open(worker, options, doing);
+        await SABFSKeeper.open(worker, options, doing, SABFSKeeper.request(options));
       } catch (error) {
         worker?.terminate();
         release();
         throw error;
       }
-      SABFSKeeper.running = {worker, release};
+      SABFSKeeper.running = {worker, release, options};
       SABFSKeeper.listen();
     },
 
@@ -75,8 +82,27 @@ addToLibrary({
       : `its keeper does not start (${why}). If the page's Content-Security-Policy forbids workers from blob:, ` +
         'allow them (worker-src blob:) or set `keeper` to the address of keeper.js'),
 
-    // Hands the store to the worker; resolves when the volume is in it.
-    open: (worker, options, doing) => new Promise((resolve, reject) => {
+    // What the keeper is told. It loads the volume into the store.
+    request: (options) => ({
+      'store': SABFS.store,
+      'limit': SABFSOptions.storeBytes(options.capacity),
+      'volume': options.volume,
+      'folder': options.folder,
+      'durability': SABFSOptions.DURABILITIES.indexOf(options.durability),
+      'readOnly': options.readOnly,
+      'keeper': SABFSKeeper.bytes({{{ sabfs:base64 keeper.wasm }}}),
+      'helper': SABFSKeeper.bytes({{{ sabfs:base64 helpers/helper-st.wasm }}}),
+    }),
+
+    // A volume's changes do not reach its device.
+    warn(volume, code, why) {
+      var full = code == 'EDQUOT' || code == 'ENOSPC';
+      err(`SABFS: the volume "${volume}": ${why}` + (full ? ': free some space, by deleting files of ' +
+        'this volume too; until then its changes are in memory only' : ''));
+    },
+
+    // Hands the request to the worker; resolves when it is ready. `also` gets every message.
+    open: (worker, options, doing, request, also) => new Promise((resolve, reject) => {
       var timer, limit = (time, error) => {
         clearTimeout(timer);
         timer = setTimeout(() => reject(error()), time);
@@ -94,11 +120,8 @@ addToLibrary({
             'phase': phase ? 'load' : 'recover', 'doneBytes': done * 4096, 'totalBytes': total * 4096,
           });
         }
-        if (warning) {
-          var full = /EDQUOT|ENOSPC/.test(warning);
-          err(`SABFS: the volume "${options.volume}": ${warning}` + (full ? ': free some space, by deleting files of ' +
-            'this volume too; until then its changes are in memory only' : ''));
-        }
+        if (warning) SABFSKeeper.warn(options.volume, /EDQUOT|ENOSPC/.exec(warning)?.[0], warning);
+        also?.(message);
         if (error) {
           clearTimeout(timer);
           SABFSKeeper.failed();
@@ -110,13 +133,14 @@ addToLibrary({
           worker.unref?.();
           resolve();
         }
-        if (message['stopped']) SABFSKeeper.ended?.();
+        if (message['stopped']) SABFSKeeper.ended?.(message['mark']);
       };
       var fail = (event) => {
         clearTimeout(timer);
         // Without a message the script was not even loaded.
         var why = event?.message;
         SABFSKeeper.failed();
+        also?.({'dead': true});
         reject(why ? SABFSErrors.make('EIO', doing, `its keeper fails: ${why}`)
           : SABFSKeeper.blocked(options.keeper, doing, 'the worker is not loaded'));
       };
@@ -127,20 +151,12 @@ addToLibrary({
         worker.onmessage = (event) => receive(event.data);
         worker.onerror = fail;
       }
-      worker.postMessage({
-        'store': SABFS.store,
-        'volume': options.volume,
-        'folder': options.folder,
-        'durability': SABFSOptions.DURABILITIES.indexOf(options.durability),
-        'readOnly': options.readOnly,
-        'keeper': SABFSKeeper.bytes({{{ sabfs:base64 keeper.wasm }}}),
-        'helper': SABFSKeeper.bytes({{{ sabfs:base64 helpers/helper-st.wasm }}}),
-      });
+      worker.postMessage(request);
     }),
 
     codeOf(error) {
-      if (error['code'] in SABFSErrors.table) return error['code'];
-      for (var [name, [, number]] of Object.entries(SABFSErrors.table)) {
+      if (error['code'] in SABFSErrors.table()) return error['code'];
+      for (var [name, [, number]] of Object.entries(SABFSErrors.table())) {
         if (number == error['errno']) return name;
       }
       return 'EIO';
@@ -148,7 +164,7 @@ addToLibrary({
 
     // A keeper that ends in the middle of its work: nobody may wait for it.
     failed() {
-      if (Atomics.load(SABFS.i32, SABFS.KEEPER) != SABFS.KEEPER_UP) return;
+      if (!SABFS.i32 || Atomics.load(SABFS.i32, SABFS.KEEPER) != SABFS.KEEPER_UP) return;
       Atomics.store(SABFS.i32, SABFS.FAILURE, 5);
       Atomics.store(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_FAILED);
       for (var word of [SABFS.KEEPER, SABFS.DURABLE, SABFS.WRITTEN]) Atomics.notify(SABFS.i32, word);
@@ -179,6 +195,8 @@ addToLibrary({
 
     // Stops the keeper; resolves when the files are closed and the volume can be opened again.
     async stop() {
+      await SABFSKeeper.resuming;
+      if (!SABFSKeeper.running) return;
       var {worker, release} = SABFSKeeper.running;
       worker.ref?.();
       var ended = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
@@ -194,6 +212,52 @@ addToLibrary({
         throw SABFSErrors.make(SABFSKeeper.codeOf({'errno': Atomics.load(SABFS.i32, SABFS.FAILURE)}),
           'unmount the volume', 'its last changes could not be written');
       }
+    },
+
+    // The page goes, perhaps into the back/forward cache: the keeper commits and closes the files, so that others may
+    // have them. Until it is followed by another one, it looks slow to those who wait for it.
+    pause() {
+      var {release} = SABFSKeeper.running;
+      SABFSKeeper.paused = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
+      Atomics.store(SABFS.i32, SABFS.STOP, SABFS.STOP_PAUSE);
+      SABFSKeeper.ring();
+      release();
+    },
+
+    // The page is shown again: another keeper goes on where the last one paused, if nobody had the volume meanwhile.
+    async resume() {
+      var running = SABFSKeeper.running, options = running.options, doing = `go on with the volume "${options.volume}"`;
+      var late = new Promise((resolve) => setTimeout(resolve, SABFSKeeper.PAUSE_LIMIT_MS, null));
+      var mark = await Promise.race([SABFSKeeper.paused, late]);
+      SABFSKeeper.paused = null;
+      try {
+        running.release = await SABFSKeeper.lock(options, doing);
+        if (!mark) {
+          // Its files were never closed.
+          Atomics.store(SABFS.i32, SABFS.STOP, 0);
+          return;
+        }
+        running.worker.terminate();
+        if (typeof options.keeper == 'object' && options.keeper.postMessage) {
+          throw SABFSErrors.make('EIO', doing, 'a keeper given as a Worker starts once: give its address, or reload the page');
+        }
+        running.worker = SABFSKeeper.makeWorker(options, doing);
+        await SABFSKeeper.open(running.worker, options, doing, {...SABFSKeeper.request(options), 'mark': mark});
+      } catch (error) {
+        err(error.message + ': this page must be reloaded, what it has changed since is lost');
+        SABFSKeeper.lost(error);
+      }
+    },
+
+    // The volume is out of this page's hands: every operation gives the error from now on.
+    lost(error) {
+      SABFSKeeper.running.worker.terminate();
+      SABFSKeeper.running.release();
+      SABFSKeeper.running = null;
+      Atomics.store(SABFS.i32, SABFS.FAILURE, SABFSErrors.toLinux(error));
+      Atomics.store(SABFS.i32, SABFS.STATE, SABFS.FAILED);
+      Atomics.store(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_FAILED);
+      for (var word of [SABFS.KEEPER, SABFS.DURABLE, SABFS.WRITTEN]) Atomics.notify(SABFS.i32, word);
     },
 
     // The end of the page or the process is a last chance to commit.
@@ -219,7 +283,10 @@ addToLibrary({
       }
       // Without this Chromium lets a worker that sleeps keep its files for two seconds more.
       globalThis.addEventListener?.('pagehide', () => {
-        if (SABFSKeeper.running) SABFSKeeper.requestStop();
+        if (SABFSKeeper.running && !SABFSKeeper.paused) SABFSKeeper.pause();
+      });
+      globalThis.addEventListener?.('pageshow', () => {
+        if (SABFSKeeper.running && SABFSKeeper.paused) SABFSKeeper.resuming = SABFSKeeper.resume();
       });
 #endif
     },

@@ -24,6 +24,7 @@ addToLibrary({
     // Words of the runtime region (src/store/runtime.rs) that JavaScript touches, as indices of an Int32Array.
     STATE: 16 >> 2,
     FAILURE: 28 >> 2,
+    CAPACITY: 12 >> 2,
     CLAIM: 32 >> 2,
     CHANGE: 128 >> 2,
     BELL: 192 >> 2,
@@ -33,7 +34,9 @@ addToLibrary({
     KEEPER: 208 >> 2,
     STOP: 216 >> 2,
     READY: 1,
+    FAILED: 2,
     CLOSED: 3,
+    STOP_PAUSE: 2,
     KEEPER_UP: 1,
     KEEPER_FAILED: 3,
 

@@ -65,6 +65,7 @@ errnos! {
     ERANGE 34 68 "result too large";
     EDEADLK 35 16 "would deadlock";
     ENAMETOOLONG 36 37 "name too long";
+    ENOLCK 37 46 "no locks left";
     ENOSYS 38 52 "not implemented";
     ENOTEMPTY 39 55 "directory not empty";
     ELOOP 40 32 "too many symbolic links";

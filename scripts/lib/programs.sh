@@ -24,12 +24,30 @@ program suite-mt "tests/programs/suite.c" $MT -sPTHREAD_POOL_SIZE=9 -sINITIAL_ME
 program suite-st "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH
 program suite-esm.mjs "tests/programs/suite.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
   -sEXPORTED_RUNTIME_METHODS=callMain -sINITIAL_MEMORY=96MB -sPTHREAD_POOL_SIZE=9 @dist/sabfs.rsp
+# Programs that can be suspended: what fsync needs on the main thread of a page that is not isolated.
+program suite-asyncify "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sASYNCIFY
+program suite-jspi "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sJSPI -Wno-experimental
+program quota-asyncify "tests/programs/quota.c" $ST -sALLOW_MEMORY_GROWTH -sASYNCIFY
+# A module without threads, with the file system's JavaScript interface.
+program suite-st-esm.mjs "tests/programs/suite.c" -O2 -DNOTHREADS -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
+  -sEXPORTED_RUNTIME_METHODS=callMain,FS -sFORCE_FILESYSTEM -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp
+program suite-shared-esm.mjs "tests/programs/suite.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
+  -sEXPORTED_RUNTIME_METHODS=callMain,FS -sFORCE_FILESYSTEM -sINITIAL_MEMORY=96MB @dist/sabfs.rsp
 # Mounting from C: main in a thread, main on the main thread, no threads.
 program mount-mt "tests/programs/mount.c" $MT
 program mount-main "tests/programs/mount.c" $COMMON -sPTHREAD_POOL_SIZE=4 @dist/sabfs.rsp
 program mount-st "tests/programs/mount.c" $ST -DNOTHREADS -sINITIAL_MEMORY=96MB
+# Files that come with the program, put onto the volume.
+program preload-mt "tests/programs/preload.c" $MT --preload-file tests/programs/preload@/opfs/brought
+program preload-st "tests/programs/preload.c" $ST -sALLOW_MEMORY_GROWTH --preload-file tests/programs/preload@/opfs/brought
 # What happens when a browser's quota is used up.
 program quota "tests/programs/quota.c" $MT -sINITIAL_MEMORY=96MB
 program hello-noflags "tests/programs/hello.c" $COMMON $THREADS $BARE
+
+# Emscripten of a distribution comes without the closure compiler: EM_CLOSURE_COMPILER may name it.
+if [ -n "${EM_CLOSURE_COMPILER:-}" ] || [ -x "$(em-config EMSCRIPTEN_ROOT)/node_modules/.bin/google-closure-compiler" ]; then
+  program closure-mt "tests/programs/suite.c" $MT -sPTHREAD_POOL_SIZE=9 -sINITIAL_MEMORY=96MB --closure 1
+  program closure-st "tests/programs/suite.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH --closure 1
+fi
 
 . scripts/lib/sqlite.sh

@@ -14,6 +14,7 @@ mod image;
 mod inode_map;
 pub mod inodes;
 mod load;
+pub mod log;
 mod release;
 mod txn;
 mod xattr;
@@ -26,6 +27,7 @@ pub use grow::{largest, read_superblock, usable_blocks};
 pub use image::{GATE_TIMEOUT_MS, Image};
 pub use inodes::InodeSlot;
 pub use load::{LoadError, format, load};
+pub use log::Note;
 pub use txn::{Run, Txn, stripe_seq};
 pub use xattr::XattrList;
 

@@ -13,6 +13,7 @@
 //!   back what it freed itself.
 
 use super::image::Image;
+use super::log::{self, Note};
 use super::{Blocks, Core, bits};
 use crate::format::{BLOCK_SIZE, Block, BlockKind, Geometry, HEADER_SIZE_BYTES, init_header};
 use crate::store::Store;
@@ -79,6 +80,8 @@ pub(super) struct Lists {
     freed: Vec<Run>,
     /// Sequence words that are odd because of this transaction.
     stripes: Vec<u64>,
+    /// Records for the change log.
+    notes: Vec<u8>,
 }
 
 impl<'a, S: Store> Txn<'a, S> {
@@ -162,6 +165,13 @@ impl<'a, S: Store> Txn<'a, S> {
         self.used_inodes += delta;
     }
 
+    /// Says what the transaction does, for those who watch; they are told when it commits.
+    pub fn note(&mut self, note: Note<'_>) {
+        if log::watched(&self.core.image) {
+            log::collect(&mut self.lists.notes, &note);
+        }
+    }
+
     /// Makes everything visible at once.
     pub fn commit(mut self) {
         let image = &self.core.image;
@@ -194,6 +204,9 @@ impl<'a, S: Store> Txn<'a, S> {
         }
         store.fetch_add(rt::USED_INODES, self.used_inodes.cast_unsigned());
         store.fetch_add(rt::CHANGE, 1);
+        if !self.lists.notes.is_empty() {
+            log::append(image, &mut self.lists.notes);
+        }
     }
 }
 
@@ -216,6 +229,7 @@ impl<S: Store> Drop for Txn<'_, S> {
             self.core.buffers.give(edited.bytes);
         }
         self.lists.freed.clear();
+        self.lists.notes.clear();
         *self.core.spare_lists.lock() = Some(std::mem::take(&mut self.lists));
     }
 }

@@ -14,4 +14,6 @@ mod mount;
 #[cfg(target_family = "wasm")]
 mod open;
 #[cfg(all(feature = "wasmfs", target_os = "emscripten"))]
+mod own;
+#[cfg(all(feature = "wasmfs", target_os = "emscripten"))]
 mod vtable;

@@ -4,13 +4,13 @@
 
 use super::client;
 use super::open::{self, Host};
+use super::own;
 use super::vtable::{Options, sabfs_volume};
 use crate::errno::Errno;
 use crate::persist;
 use crate::store::runtime::{self as rt, Durability, KeeperState, VolumeState};
 use crate::store::{Store, WasmStore};
-use crate::vfs::{Committer, Volume};
-use parking_lot::Mutex;
+use crate::vfs::Volume;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// A volume as this program sees it. Never freed: objects of WasmFS may outlive the mount.
@@ -30,8 +30,6 @@ impl Mounted {
 
 static CURRENT: AtomicPtr<Mounted> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Page of a WebAssembly memory.
-const PAGE_SIZE_BYTES: u64 = 65536;
 /// How long a sleep lasts before a waiter looks around.
 const SLICE_MS: u32 = 50;
 /// How long a keeper that loads a volume may show no progress.
@@ -40,14 +38,10 @@ const LIMIT_MS: u32 = 60_000;
 unsafe extern "C" {
     fn emscripten_date_now() -> f64;
     fn emscripten_get_now() -> f64;
-    fn emscripten_get_heap_max() -> usize;
-    fn sbrk(increment: isize) -> usize;
     fn getentropy(buffer: *mut u8, count: usize) -> i32;
     /// JavaScript: starts what has to be started for a mount. Gives 0 when the volume is there, 1
     /// when its keeper is on the way, or a negative errno. Runs on the program's main thread.
     fn sabfs_js_open(options: *const Options) -> i32;
-    /// JavaScript: why the next status is an error, in UTF-8.
-    fn sabfs_js_message(text: *const u8, count: usize);
     /// JavaScript: size in bytes of the outside store, 0 when there is none.
     fn sabfs_js_store_size() -> f64;
 }
@@ -69,7 +63,7 @@ fn now_ms() -> u64 {
     (unsafe { emscripten_get_now() }) as u64
 }
 
-const HOST: Host = Host { now_ns, now_ms, random };
+pub(super) const HOST: Host = Host { now_ns, now_ms, random };
 
 fn outside() -> Result<WasmStore, Errno> {
     // SAFETY: gives a number.
@@ -87,7 +81,7 @@ pub(super) fn status(result: Result<(), Errno>) -> i32 {
 }
 
 /// Makes a volume this program's.
-fn take(
+pub(super) fn take(
     store: WasmStore,
     open: impl FnOnce(u32) -> Result<Volume<WasmStore>, Errno>,
 ) -> Result<(), Errno> {
@@ -105,7 +99,7 @@ fn take(
 }
 
 /// Makes an empty volume that is not persisted.
-fn format(store: WasmStore) -> Result<(), Errno> {
+pub(super) fn format(store: WasmStore) -> Result<(), Errno> {
     let random = random();
     let [id, ..] = random.as_chunks::<4>().0 else { return Err(Errno::EIO) };
     open::prepare(&store, Durability::Memory, u32::from_le_bytes(*id))?;
@@ -144,74 +138,12 @@ extern "C" fn sabfs_attach() -> i32 {
     status(outside().and_then(attach))
 }
 
-/// JavaScript: makes a volume that is not persisted in the outside store.
+/// JavaScript: makes a volume that is not persisted in the outside store, of which it uses no more than
+/// the first `limit_bytes`.
 #[unsafe(no_mangle)]
-extern "C" fn sabfs_format() -> i32 {
-    status(outside().and_then(format))
-}
-
-/// JavaScript: makes a volume that is not persisted, in this program's own memory.
-#[unsafe(no_mangle)]
-extern "C" fn sabfs_format_own(capacity_bytes: f64) -> i32 {
-    status(own_store(capacity_bytes).and_then(|store| format(store).inspect_err(|_| free_own(store))))
-}
-
-/// JavaScript: opens the volume whose files it has opened, in this program's own memory. The program
-/// is its own keeper: commits run inside of `fsync`.
-#[unsafe(no_mangle)]
-extern "C" fn sabfs_open_own(capacity_bytes: f64, durability: u32, read_only: u32) -> i32 {
-    let store = match own_store(capacity_bytes) {
-        Ok(store) => store,
-        Err(errno) => return status(Err(errno)),
-    };
-    let durability = Durability::from_word(durability).unwrap_or(Durability::Strict);
-    match open::open(store, durability, read_only != 0, &HOST, &mut |_| {}) {
-        Ok((keeper, mut volume)) => {
-            let keeper = Mutex::new(keeper);
-            volume.set_committer(Committer::Inline(Box::new(move |durable| {
-                let mut keeper = keeper.lock();
-                if durable { keeper.flush_now() } else { keeper.commit_now() }
-            })));
-            status(take(store, |_| Ok(volume)))
-        }
-        Err(failure) => {
-            let text = failure.to_string();
-            // SAFETY: pointer and length are those of a string.
-            unsafe { sabfs_js_message(text.as_ptr(), text.len()) };
-            free_own(store);
-            status(Err(failure.errno()))
-        }
-    }
-}
-
-fn own_layout(store: &WasmStore) -> std::alloc::Layout {
-    std::alloc::Layout::from_size_align(store.size_bytes() as usize, 8).expect("it was allocated so")
-}
-
-fn own_store(capacity_bytes: f64) -> Result<WasmStore, Errno> {
-    let blocks = (capacity_bytes / crate::format::BLOCK_SIZE as f64) as u32;
-    // Whole pages, as an outside store has: the same capacity gives volumes of the same size.
-    let size = rt::store_size_bytes(blocks).next_multiple_of(PAGE_SIZE_BYTES);
-    let size = usize::try_from(size).map_err(|_| Errno::ENOMEM)?;
-    let layout = std::alloc::Layout::from_size_align(size, 8).map_err(|_| Errno::ENOMEM)?;
-    // A program whose memory cannot grow stops at an allocation that does not fit: look first.
-    // SAFETY: both give numbers.
-    let room = unsafe { emscripten_get_heap_max().saturating_sub(sbrk(0)) };
-    if room < size {
-        return Err(Errno::ENOMEM);
-    }
-    // SAFETY: the layout is not empty, as every store has a runtime region.
-    let block = unsafe { std::alloc::alloc_zeroed(layout) };
-    if block.is_null() {
-        return Err(Errno::ENOMEM);
-    }
-    // SAFETY: the block is new, of this size and aligned.
-    Ok(unsafe { WasmStore::own(block, size) })
-}
-
-fn free_own(store: WasmStore) {
-    // SAFETY: made by `own_store`, and no volume was made in it.
-    unsafe { std::alloc::dealloc(store.own_base(), own_layout(&store)) }
+extern "C" fn sabfs_format(limit_bytes: f64) -> i32 {
+    let limited = |store: WasmStore| WasmStore::outside(store.size_bytes().min(limit_bytes as u64));
+    status(outside().map(limited).and_then(format))
 }
 
 /// The volume that this program has attached to, null while there is none.
@@ -241,7 +173,10 @@ extern "C" fn sabfs_detach() {
     let Some(mounted) = (unsafe { mounted.as_ref() }) else { return };
     if !mounted.volume.image().store().is_outside() {
         // The last chance of a program that is its own keeper; there is nobody to tell of an error.
-        let _: Result<(), Errno> = mounted.volume.sync();
+        if mounted.volume.image().durability() != Durability::Memory {
+            let _: Result<(), Errno> = own::commit(true);
+        }
+        own::close();
     }
     mounted.closed.store(true, Ordering::SeqCst);
     client::release(mounted.volume.image().store(), mounted.client);
@@ -297,7 +232,9 @@ extern "C" fn sabfs_sync_begin() -> u32 {
     let change = image.store().load(rt::CHANGE);
     if !image.store().is_outside() {
         // This program is the keeper; what goes wrong stays in the store for `sabfs_sync_state`.
-        let _: Result<(), Errno> = volume.sync();
+        if image.durability() != Durability::Memory {
+            let _: Result<(), Errno> = own::commit(true);
+        }
     } else if image.durability() != Durability::Memory {
         persist::request_commit(image, change);
     }
@@ -309,11 +246,13 @@ extern "C" fn sabfs_sync_begin() -> u32 {
 extern "C" fn sabfs_sync_state(change: u32) -> i32 {
     let Ok(volume) = current() else { return -Errno::ENODEV.wasi() };
     let store = volume.image().store();
-    if volume.image().durability() == Durability::Memory || is_durable(volume, change) {
+    let failure = store.load(rt::FAILURE);
+    let failed = store.load(rt::STATE) == VolumeState::Failed as u32;
+    let done = volume.image().durability() == Durability::Memory || is_durable(volume, change);
+    if done && !failed {
         return 0;
     }
-    let failure = store.load(rt::FAILURE);
-    if failure == 0 && store.load(rt::KEEPER_STATE) == KeeperState::Up as u32 {
+    if failure == 0 && !failed && store.load(rt::KEEPER_STATE) == KeeperState::Up as u32 {
         return 1;
     }
     -Errno::from_linux(failure.cast_signed()).unwrap_or(Errno::EIO).wasi()

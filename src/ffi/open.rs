@@ -5,7 +5,7 @@ use super::device::JsDevice;
 use crate::core::{Image, LoadError};
 use crate::errno::Errno;
 use crate::format::BLOCK_SIZE;
-use crate::persist::{Found, Keeper, OpenError, OpenOptions, Progress};
+use crate::persist::{Found, Keeper, Mark, OpenError, OpenOptions, Progress, Random};
 use crate::store::runtime::{self as rt, Durability};
 use crate::store::{Store, WasmStore};
 use crate::vfs::{Clock, Volume};
@@ -77,6 +77,32 @@ pub(super) fn prepare(store: &WasmStore, durability: Durability, id: u32) -> Res
     Image::prepare(store, id, durability).map(drop)
 }
 
+/// Goes on with a volume that is in the store, whose keeper has paused: opens its files again, if its
+/// journal is still the one of `mark`.
+pub(super) fn resume(
+    store: WasmStore,
+    read_only: bool,
+    mark: Mark,
+    host: &Host,
+) -> Result<Keeper<WasmStore, JsDevice>, Failure> {
+    let mut options = OpenOptions::new([0; 16], keys(host));
+    (options.read_only, options.resume) = (read_only, Some(mark));
+    let (image, now_ms) = (Image::attach(store, CLIENT)?, Box::new(host.now_ms));
+    Keeper::open(image, JsDevice::Image, JsDevice::Journal, options, now_ms, &mut |_| ())
+        .map(|(keeper, _)| keeper)
+        .map_err(Failure::Open)
+}
+
+/// Random numbers for the keys of the journal.
+fn keys(host: &Host) -> Random {
+    let random = host.random;
+    Box::new(move || {
+        let mut number = [0; 8];
+        number.copy_from_slice(&random()[..8]);
+        u64::from_le_bytes(number)
+    })
+}
+
 /// Makes the store anew, opens the volume's files, recovers them, loads or makes the volume.
 pub(super) fn open(
     store: WasmStore,
@@ -91,15 +117,7 @@ pub(super) fn open(
     let image = Image::attach(store, CLIENT)?;
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&(host.random)()[..16]);
-    let random = host.random;
-    let mut options = OpenOptions::new(
-        uuid,
-        Box::new(move || {
-            let mut number = [0; 8];
-            number.copy_from_slice(&random()[..8]);
-            u64::from_le_bytes(number)
-        }),
-    );
+    let mut options = OpenOptions::new(uuid, keys(host));
     options.read_only = read_only;
     let now_ms = host.now_ms;
     let mut beating = |step| {

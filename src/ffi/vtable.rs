@@ -1,6 +1,7 @@
 //! The functions that the C++ classes of the WasmFS backend call (c-shim/vtable.h).
 
 use super::mount::{Mounted, status};
+use super::own;
 use crate::errno::Errno;
 use crate::format::FileKind;
 use crate::store::WasmStore;
@@ -238,7 +239,7 @@ unsafe extern "C" fn forget(volume: Handle, ino: u32) {
 }
 
 unsafe extern "C" fn fsync(volume: Handle, ino: u32) -> i32 {
-    status(unsafe { with(volume, |v| v.fsync(ino)) })
+    status(unsafe { with(volume, |v| own::fsync(v, ino)) })
 }
 
 static VTABLE: sabfs_vtable = sabfs_vtable {

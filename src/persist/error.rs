@@ -41,6 +41,8 @@ pub enum OpenError {
         /// Blocks that it had.
         needed_blocks: u32,
     },
+    /// Somebody else has opened the volume since it was paused.
+    Changed,
     /// The volume needs a larger store.
     Capacity {
         /// Blocks that the store has room for.
@@ -60,7 +62,8 @@ impl OpenError {
             Self::NoJournal
             | Self::JournalDamaged { .. }
             | Self::JournalTruncated { .. }
-            | Self::ImageTruncated { .. } => Errno::EIO,
+            | Self::ImageTruncated { .. }
+            | Self::Changed => Errno::EIO,
             Self::OtherVolume => Errno::EINVAL,
             Self::Capacity { .. } => Errno::EFBIG,
         }
@@ -103,6 +106,11 @@ impl fmt::Display for OpenError {
                  from the same copy",
                 bytes(blocks),
                 bytes(needed_blocks)
+            ),
+            Self::Changed => write!(
+                f,
+                "somebody else has opened the volume meanwhile, so that what is in memory is out of date: \
+                 reload the page"
             ),
             Self::Capacity { capacity_blocks, needed_blocks } => write!(
                 f,

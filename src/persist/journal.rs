@@ -25,6 +25,37 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Gives random numbers for the keys of segments.
 pub type Random = Box<dyn FnMut() -> u64 + Send>;
 
+/// Whose a journal is. Whoever opens a volume to write makes a new epoch with a key of its own, so that no
+/// two owners leave the same mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Epoch of the newest segment.
+    pub epoch: u64,
+    /// Its key.
+    pub key: u64,
+}
+
+impl Mark {
+    /// Length of a mark as bytes.
+    pub const SIZE_BYTES: usize = 16;
+
+    /// The mark of the newest header; zeros when there is none.
+    pub fn of(header: Option<&SegmentHeader>) -> Self {
+        header.map_or(Self { epoch: 0, key: 0 }, |header| Self { epoch: header.epoch, key: header.key })
+    }
+
+    /// The mark as bytes, for whoever keeps it until the volume is gone on with.
+    pub fn to_bytes(self) -> [u8; Self::SIZE_BYTES] {
+        (u128::from(self.key) << 64 | u128::from(self.epoch)).to_le_bytes()
+    }
+
+    /// The mark that these bytes are.
+    pub fn from_bytes(bytes: &[u8; Self::SIZE_BYTES]) -> Self {
+        let both = u128::from_le_bytes(*bytes);
+        Self { epoch: both as u64, key: (both >> 64) as u64 }
+    }
+}
+
 /// One segment.
 #[derive(Default)]
 pub struct Segment {
@@ -129,6 +160,11 @@ impl<D: Device> Journal<D> {
 
     fn segment_start(&self, segment: usize) -> u64 {
         segment as u64 * u64::from(self.segment_blocks) * BLOCK
+    }
+
+    /// Whose the journal is.
+    pub fn mark(&self) -> Mark {
+        Mark::of(self.segments[self.active].header.as_ref())
     }
 
     /// Which rules hold.

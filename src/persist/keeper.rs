@@ -15,6 +15,7 @@ use super::commit::{CommitError, Committer};
 use super::device::Device;
 use super::disk::Disk;
 use super::error::OpenError;
+use super::journal::Mark;
 use super::recovery::{Found, OpenOptions, Progress, open_volume};
 use super::wait::reached;
 use crate::core::Image;
@@ -28,6 +29,10 @@ const TIMER_MS: u64 = 1000;
 const RETRY_MAX_MS: u64 = 32_000;
 /// Blocks that a checkpoint in the background writes before the keeper looks for requests again.
 const CHECKPOINT_STEP_BLOCKS: usize = 64;
+
+/// What `KEEPER_STOP` says when the keeper is to close the files but will be followed by another one: to
+/// clients it looks as if it were slow.
+const PAUSE: u32 = 2;
 
 /// Gives the time in milliseconds; it never goes back.
 pub type Clock = Box<dyn FnMut() -> u64 + Send>;
@@ -62,6 +67,8 @@ pub struct Keeper<S, D> {
     last_error: Option<CommitError>,
     /// Nothing is written, ever.
     read_only: bool,
+    /// Whose the journal was before it was opened.
+    found_mark: Mark,
     stopped: bool,
 }
 
@@ -78,9 +85,10 @@ impl<S: Store, D: Device> Keeper<S, D> {
         mut clock: Clock,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Self, Found), OpenError> {
-        let (limits, rules) = (options.limits, options.rules);
+        let (limits, rules, resumes) = (options.limits, options.rules, options.resume.is_some());
         let opened = open_volume(image_device, journal_device, &image, options, progress)?;
-        let change = image.store().load(rt::CHANGE);
+        // What the keeper before this one could not make durable is dirty still.
+        let change = image.store().load(if resumes { rt::DURABLE } else { rt::CHANGE });
         let timer_ms = clock() + TIMER_MS;
         let keeper = Self {
             disk: opened.disk,
@@ -90,12 +98,18 @@ impl<S: Store, D: Device> Keeper<S, D> {
             failing: None,
             last_error: None,
             read_only: opened.read_only,
+            found_mark: opened.mark,
             stopped: false,
             image,
         };
         let store = keeper.image.store();
-        for word in [rt::WANTED, rt::WRITTEN, rt::DURABLE] {
+        for word in [rt::WRITTEN, rt::DURABLE] {
             store.store(word, change);
+        }
+        if resumes {
+            keeper.set_failure(0);
+        } else {
+            store.store(rt::WANTED, change);
         }
         for word in [rt::KEEPER_STOP, rt::COMMITS, rt::BLOCKS_WRITTEN, rt::FLUSHES] {
             store.store(word, 0);
@@ -117,6 +131,11 @@ impl<S: Store, D: Device> Keeper<S, D> {
         &self.image
     }
 
+    /// Whose the journal is: what whoever follows a keeper that has paused must find.
+    pub fn mark(&self) -> Mark {
+        if self.read_only { self.found_mark } else { self.disk.journal.mark() }
+    }
+
     /// The error of the last attempt to commit, if it failed: for a message, `FAILURE` has the number.
     pub fn last_error(&self) -> Option<&CommitError> {
         self.last_error.as_ref()
@@ -130,10 +149,18 @@ impl<S: Store, D: Device> Keeper<S, D> {
         beat(&self.image);
         // Read before the work is looked for: what arrives after it makes the wait below return.
         let bell = self.image.store().load(rt::KEEPER_BELL);
-        if self.image.store().load(rt::KEEPER_STOP) != 0 {
-            // Why it failed, if it did, is in FAILURE and in `last_error`.
-            let _ = self.stop();
-            return Turn::Stopped;
+        // Why it failed, if it did, is in FAILURE and in `last_error`.
+        match self.image.store().load(rt::KEEPER_STOP) {
+            0 => {}
+            PAUSE => {
+                let _ = self.flush_now();
+                self.stopped = true;
+                return Turn::Stopped;
+            }
+            _ => {
+                let _ = self.stop();
+                return Turn::Stopped;
+            }
         }
         let now = (self.clock)();
         let due = now >= self.timer_ms;

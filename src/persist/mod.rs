@@ -47,7 +47,7 @@ pub use device::{Device, DeviceError, MemDevice};
 pub use error::OpenError;
 #[cfg(all(unix, not(target_family = "wasm")))]
 pub use folder::{FolderError, VolumeFolder};
-pub use journal::Random;
+pub use journal::{Mark, Random};
 pub use keeper::{Clock, Keeper, Turn};
 #[cfg(any(test, feature = "sim"))]
 pub use plan::Limits;

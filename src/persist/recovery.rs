@@ -13,7 +13,7 @@ use super::device::{Device, DeviceError};
 use super::disk::Disk;
 use super::error::OpenError;
 use super::image_file::ImageFile;
-use super::journal::{Journal, Random, Segment, read_span};
+use super::journal::{Journal, Mark, Random, Segment, read_span};
 use super::load::load;
 use super::plan::Limits;
 use super::replay::{Replay, copy_bytes, newest, replay};
@@ -43,6 +43,9 @@ pub struct OpenOptions {
     /// Write nothing at all: what recovery would write goes into the store alone. A volume with features
     /// that allow no more is opened so in any case.
     pub read_only: bool,
+    /// Go on with a volume that is in the store already, if its journal is still this one: the keeper
+    /// that served it has paused, and its files were closed meanwhile.
+    pub resume: Option<Mark>,
     pub(super) limits: Limits,
     pub(super) rules: Rules,
 }
@@ -57,6 +60,7 @@ impl OpenOptions {
             adopt: false,
             all_blocks: false,
             read_only: false,
+            resume: None,
             limits: Limits::default(),
             rules: Rules::default(),
         }
@@ -106,6 +110,8 @@ pub struct Opened<D> {
     pub(super) disk: Disk<D>,
     /// Nothing was written and nothing may be.
     pub(super) read_only: bool,
+    /// Whose the journal was that was found.
+    pub(super) mark: Mark,
 }
 
 /// Opens a volume's files, recovers them and loads the image into the store, which is fresh.
@@ -120,24 +126,32 @@ pub fn open_volume<S: Store, D: Device>(
 ) -> Result<Opened<D>, OpenError> {
     let mut file = ImageFile::open(image_device)?;
     let read = read_journal(&mut journal_device)?;
+    let mark = Mark::of(read.found.last().map(|valid| &valid.header));
+    if options.resume.is_some_and(|left| left != mark) {
+        return Err(OpenError::Changed);
+    }
     let merged = Merged::new(&read);
     let mut head = [[0; BLOCK_SIZE]; 3];
     for (block, bytes) in (0..).zip(&mut head) {
         merged.read(&mut file, block, bytes)?;
     }
-    let OpenOptions { uuid, random, segment_blocks, adopt, all_blocks, read_only, rules, .. } = options;
+    let OpenOptions {
+        uuid, random, segment_blocks, adopt, all_blocks, read_only, resume, rules, ..
+    } = options;
     let segment_blocks = segment_blocks.clamp(SEGMENT_BLOCKS_MIN, SEGMENT_BLOCKS_MAX);
 
     if !merged.committed && head.as_flattened().iter().all(|&byte| byte == 0) {
         if read_only {
             let journal = Journal::new(journal_device, uuid, segment_blocks, random, rules);
-            return Ok(Opened { found: Found::New, disk: Disk::new(file, journal, rules), read_only });
+            let disk = Disk::new(file, journal, rules);
+            return Ok(Opened { found: Found::New, disk, read_only, mark });
         }
         // Fresh data of a first commit that was not completed may be in the image: away with it.
         file.clear()?;
         let mut journal = Journal::new(journal_device, uuid, segment_blocks, random, rules);
         journal.create()?;
-        return Ok(Opened { found: Found::New, disk: Disk::new(file, journal, rules), read_only });
+        let disk = Disk::new(file, journal, rules);
+        return Ok(Opened { found: Found::New, disk, read_only, mark });
     }
 
     let superblock = Superblock::choose([&head[0], &head[1]])?;
@@ -160,16 +174,21 @@ pub fn open_volume<S: Store, D: Device>(
             _ => OpenError::JournalDamaged { what: "no segment has a valid header" },
         });
     }
-    image.set_geometry(geometry);
+    if resume.is_none() {
+        // What is in the store may have grown since the last commit.
+        image.set_geometry(geometry);
+    }
     let total_blocks = geometry.image_blocks();
     let loading = |progress: &mut dyn FnMut(Progress), done_blocks| {
         progress(Progress { phase: Phase::Load, done_blocks, total_blocks });
     };
     if read_only {
-        load(&mut file, image, geometry, all_blocks, &merged, &mut |done| loading(progress, done))?;
+        if resume.is_none() {
+            load(&mut file, image, geometry, all_blocks, &merged, &mut |done| loading(progress, done))?;
+        }
         let journal = Journal::new(journal_device, superblock.uuid, segment_blocks, random, rules);
         let disk = Disk::new(file, journal, rules);
-        return Ok(Opened { found: Found::Volume(superblock), disk, read_only });
+        return Ok(Opened { found: Found::Volume(superblock), disk, read_only, mark });
     }
 
     let journal = if read.found.is_empty() {
@@ -183,11 +202,14 @@ pub fn open_volume<S: Store, D: Device>(
         merged.apply(&mut file)?;
         progress(report(total_blocks));
         let journal = Journal::new(journal_device, read.uuid, read.segment_blocks, random, rules);
-        resume(journal, read)?
+        switch(journal, read)?
     };
-    let nothing = Merged::nothing();
-    load(&mut file, image, geometry, all_blocks, &nothing, &mut |done| loading(progress, done))?;
-    Ok(Opened { found: Found::Volume(superblock), disk: Disk::new(file, journal, rules), read_only })
+    if resume.is_none() {
+        let nothing = Merged::nothing();
+        load(&mut file, image, geometry, all_blocks, &nothing, &mut |done| loading(progress, done))?;
+    }
+    let disk = Disk::new(file, journal, rules);
+    Ok(Opened { found: Found::Volume(superblock), disk, read_only, mark })
 }
 
 /// A segment with a valid header.
@@ -352,7 +374,7 @@ impl<'a> Merged<'a> {
 ///
 /// The new header claims no longer image than the last one did: should the flush of the replay have been
 /// a lie, the next replay makes the file long again.
-fn resume<D: Device>(mut journal: Journal<D>, read: Read) -> Result<Journal<D>, DeviceError> {
+fn switch<D: Device>(mut journal: Journal<D>, read: Read) -> Result<Journal<D>, DeviceError> {
     let image_blocks = read.image_blocks();
     let newer = read.found.last().map_or(0, |valid| valid.index);
     let epoch = read.found.iter().map(|valid| valid.header.epoch).max().unwrap_or(0);

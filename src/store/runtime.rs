@@ -7,7 +7,12 @@
 //!      0  header words (this file's constants)
 //!   4096  client slots            64 x  128 bytes
 //!  12288  inode lock stripes    1024 x   16 bytes  { lock word, seq, 0, 0 }
-//!  32768  redo slots              64 x 16384 bytes
+//!  32768  redo slots              64 x  8192 bytes
+//! 557056  change log          262144 bytes         ring of records (core/log.rs)
+//! 819200  advisory locks        4096 x   48 bytes  (vfs/locks/table.rs)
+//!  then   waiters for locks      256 x   48 bytes
+//!  then   lock buckets          1024 x    8 bytes  { first lock + 1, releases }
+//!  then   spare, up to 1081344
 //!  then   open table            8192 x    8 bytes  { inode, holders }, open addressing
 //!  then   five bitmaps, one bit a block each: dirty, fresh, meta, quarantine, reserved
 //!  then   the image, from the next multiple of 4096
@@ -97,6 +102,32 @@ pub const BLOCKS_WRITTEN: u64 = 224;
 /// Word: see [`COMMITS`].
 pub const FLUSHES: u64 = 228;
 
+/// Word: guards the advisory locks, all words and tables of which are used under it.
+pub const LOCK_GUARD: u64 = 256;
+/// Word: first free lock record + 1, 0 when none was given back.
+pub const LOCK_FREE: u64 = 260;
+/// Word: lock records from this one on were never used.
+pub const LOCK_UNUSED: u64 = 264;
+/// Word: lock records in use; who closes a file looks at it without the guard.
+pub const LOCK_COUNT: u64 = 268;
+/// Word: waiters for locks.
+pub const LOCK_WAITING: u64 = 272;
+/// Word: counts the waiters that ever were (wrapping): who came first goes first.
+pub const LOCK_TICKET: u64 = 276;
+
+/// Word: how many watch the change log. Alone in its line of the cache, as every change looks at it.
+pub const LOG_WATCHERS: u64 = 320;
+/// Word: position up to which the log is or is being written; positions count units of 8 bytes and wrap.
+pub const LOG_RESERVED: u64 = 384;
+/// Word: position up to which the log is complete; watchers sleep on it.
+pub const LOG_HEAD: u64 = 388;
+/// Word: sequence number of the log's next record.
+pub const LOG_SEQUENCE: u64 = 392;
+/// Word: inode of the newest record if that tells of changed data and nobody has read it, otherwise 0.
+pub const LOG_MODIFIED: u64 = 396;
+/// Word: watchers that sleep.
+pub const LOG_SLEEPERS: u64 = 400;
+
 /// Clients that may be attached at once: each worker counts as one.
 pub const CLIENTS_MAX: u64 = 64;
 /// Start of the client slots.
@@ -112,9 +143,29 @@ pub const STRIPE_SIZE_BYTES: u64 = 16;
 /// Start of the redo slots.
 pub const REDO: u64 = 32768;
 /// Size of one client's redo slot.
-pub const REDO_SIZE_BYTES: u64 = 16384;
+pub const REDO_SIZE_BYTES: u64 = 8192;
+/// Start of the change log's ring.
+pub const LOG: u64 = REDO + CLIENTS_MAX * REDO_SIZE_BYTES;
+/// Size of the ring; a power of two, so that positions may wrap.
+pub const LOG_SIZE_BYTES: u64 = 262_144;
+/// Start of the advisory locks' records.
+pub const LOCKS: u64 = LOG + LOG_SIZE_BYTES;
+/// Advisory locks that there can be at once.
+pub const LOCKS_MAX: u32 = 4096;
+/// Size of a lock's or waiter's record.
+pub const LOCK_SIZE_BYTES: u64 = 48;
+/// Start of the records of those who wait for a lock.
+pub const LOCK_WAITERS: u64 = LOCKS + LOCKS_MAX as u64 * LOCK_SIZE_BYTES;
+/// Threads that can wait for a lock at once.
+pub const LOCK_WAITERS_MAX: u32 = 256;
+/// Start of the buckets that locks are found by.
+pub const LOCK_BUCKETS: u64 = LOCK_WAITERS + LOCK_WAITERS_MAX as u64 * LOCK_SIZE_BYTES;
+/// Number of buckets; a power of two.
+pub const LOCK_BUCKETS_COUNT: u64 = 1024;
+/// Size of a bucket: first lock + 1, count of releases, on which waiters sleep.
+pub const LOCK_BUCKET_SIZE_BYTES: u64 = 8;
 /// Start of the open table: which inodes must outlive their last name, because somebody holds them.
-pub const OPEN_TABLE: u64 = REDO + CLIENTS_MAX * REDO_SIZE_BYTES;
+pub const OPEN_TABLE: u64 = 1_081_344;
 /// Entries of the open table; a power of two.
 pub const OPEN_TABLE_COUNT: u64 = 8192;
 /// Size of an entry: inode word, holders word.
@@ -124,6 +175,8 @@ pub const BITMAPS: u64 = OPEN_TABLE + OPEN_TABLE_COUNT * OPEN_ENTRY_SIZE_BYTES;
 
 const _: () = assert!(CLIENTS + CLIENTS_MAX * CLIENT_SIZE_BYTES <= STRIPES);
 const _: () = assert!(STRIPES + STRIPES_COUNT * STRIPE_SIZE_BYTES <= REDO);
+const _: () = assert!(LOCK_BUCKETS + LOCK_BUCKETS_COUNT * LOCK_BUCKET_SIZE_BYTES <= OPEN_TABLE);
+const _: () = assert!(LOG_SIZE_BYTES.is_power_of_two() && LOG_SIZE_BYTES < 1 << 32);
 const _: () = assert!(BITMAPS.is_multiple_of(BLOCK_SIZE as u64));
 
 /// What the volume in a store is doing.

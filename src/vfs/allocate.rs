@@ -11,7 +11,7 @@ use super::data::{BLOCK, fill_hole, goal_before, mark_data};
 use super::inline;
 use super::types::Ino;
 use crate::core::extent::{self, Mapping, Visit};
-use crate::core::{self, Blocks, Core, Txn};
+use crate::core::{self, Blocks, Core, Note, Txn};
 use crate::errno::Errno;
 use crate::format::{FILE_SIZE_MAX, FileKind, Inode};
 use crate::persist::ADMISSION_META_BLOCKS;
@@ -144,6 +144,7 @@ impl<S: Store> Volume<S> {
             txn.touch(ino);
             punch(txn, &mut inode, offset, end)?;
             modified(&mut inode, now);
+            txn.note(Note::Modify(ino));
             txn.put_inode(&inode)
         })
     }
@@ -199,6 +200,7 @@ impl<S: Store> Volume<S> {
                     return Err(Errno::EFBIG.into());
                 }
                 modified(&mut inode, now);
+                txn.note(Note::Modify(ino));
                 txn.put_inode(&inode)
             });
             // There may be room when what others have changed is out of the way.
@@ -317,6 +319,7 @@ fn reserve_some<S: Store>(
             inline::clear(&mut inode, want.offset, want.end);
         }
         want.finish(&mut inode);
+        txn.note(Note::Modify(ino));
         txn.put_inode(&inode)?;
         return Ok(Done::at(range.to));
     }
@@ -344,6 +347,7 @@ fn reserve_some<S: Store>(
             }
         }
         want.finish(&mut inode);
+        txn.note(Note::Modify(ino));
     }
     step.change = inode.raw.change.get();
     txn.put_inode(&inode)?;

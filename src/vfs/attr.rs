@@ -3,7 +3,7 @@
 use super::access::{Caller, mode_after_write, setattr_allowed};
 use super::types::{Attr, Ino, SetAttr, StatFs};
 use super::{AsCaller, Volume};
-use crate::core::{largest, usable_blocks};
+use crate::core::{Note, largest, usable_blocks};
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, FileKind, INODES_PER_BLOCK, Inode, NAME_MAX};
 use crate::store::Store;
@@ -98,6 +98,12 @@ impl<S: Store> AsCaller<'_, S> {
             }
             raw.ctime = now.into();
             txn.put_inode(&inode)?;
+            if set.size_bytes.is_some() {
+                txn.note(Note::Modify(ino));
+            }
+            if set != (SetAttr { size_bytes: set.size_bytes, ..Default::default() }) {
+                txn.note(Note::Attrib(ino, inode.kind));
+            }
             Ok(Attr::of(&inode))
         })
     }

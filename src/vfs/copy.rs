@@ -5,6 +5,7 @@ use super::allocate::punch;
 use super::attr::modified;
 use super::data::{CHUNK_MAX, regular, resize};
 use super::types::Ino;
+use crate::core::Note;
 use crate::errno::Errno;
 use crate::format::FILE_SIZE_MAX;
 use crate::store::Store;
@@ -104,6 +105,7 @@ impl<S: Store> Volume<S> {
                 modified(&mut inode, now);
             }
             punch(txn, &mut inode, offset, end)?;
+            txn.note(Note::Modify(ino));
             txn.put_inode(&inode)
         })
     }

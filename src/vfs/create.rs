@@ -5,7 +5,7 @@ use super::attr::modified;
 use super::names::{check_name, directory};
 use super::types::{Attr, Ino, NewInode};
 use super::{AsCaller, hold};
-use crate::core::{self, DirEntry, Txn};
+use crate::core::{self, DirEntry, Note, Txn};
 use crate::errno::Errno;
 use crate::format::{FileKind, Inode, RawDirRoot};
 use crate::store::Store;
@@ -110,6 +110,7 @@ impl<S: Store> AsCaller<'_, S> {
             }
             modified(&mut parent, now);
             txn.put_inode(&parent)?;
+            txn.note(Note::Create((dir, name), DirEntry { inode: inode.number, kind: inode.kind }));
             Ok(Attr::of(&inode))
         })
     }

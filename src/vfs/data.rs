@@ -8,7 +8,7 @@ use super::attr::modified;
 use super::types::Ino;
 use super::{inline, recall};
 use crate::core::extent::{self, Mapping};
-use crate::core::{self, Core, Error, InodeSlot, Txn, stripe_seq};
+use crate::core::{self, Core, Error, InodeSlot, Note, Txn, log, stripe_seq};
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, Corrupt, Extent, FILE_SIZE_MAX, FileKind, INLINE_EXTENTS, Inode};
 use crate::store::Store;
@@ -114,6 +114,9 @@ impl<S: Store> Volume<S> {
         {
             let _gate = self.admitted_gate()?;
             if let Some(done) = self.write_in_place(ino, offset, bytes, now).map_err(Error::errno)? {
+                if done.1 > 0 {
+                    log::modified(&self.core.image, ino);
+                }
                 return Ok(done);
             }
         }
@@ -144,6 +147,7 @@ impl<S: Store> Volume<S> {
                 inode.raw.size = inode.raw.size.get().max(end).into();
                 modified(&mut inode, now);
                 txn.put_inode(&inode)?;
+                txn.note(Note::Modify(ino));
                 Ok((offset, bytes.len()))
             });
             match answer {

@@ -118,6 +118,8 @@ impl<S: Store> Volume<S> {
             return;
         }
         hold.remove();
+        // Fails only while a dead client has the guard: who takes that from it finds these locks too.
+        let _ = self.release_locks(ino);
         let Ok(_gate) = self.gate() else { return };
         let Some(at) = find(&self.core, ino) else { return };
         let store = self.core.image.store();

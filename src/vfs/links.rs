@@ -5,7 +5,7 @@ use super::attr::modified;
 use super::names::{check_name, directory};
 use super::types::{Attr, Ino, NewInode};
 use super::{AsCaller, Volume};
-use crate::core::DirEntry;
+use crate::core::{DirEntry, Note};
 use crate::errno::Errno;
 use crate::format::{
     BLOCK_SIZE, BlockKind, FileKind, HEADER_SIZE_BYTES, SYMLINK_HEAD, SYMLINK_INLINE_MAX, SYMLINK_MAX,
@@ -49,6 +49,8 @@ impl<S: Store> AsCaller<'_, S> {
             txn.dir_insert(&mut parent, name, DirEntry { inode: ino, kind: inode.kind })?;
             modified(&mut parent, now);
             txn.put_inode(&parent)?;
+            txn.note(Note::Create((dir, name), DirEntry { inode: ino, kind: inode.kind }));
+            txn.note(Note::Attrib(ino, inode.kind));
             Ok(Attr::of(&inode))
         })?;
         if unnamed {

@@ -4,7 +4,7 @@ use super::access::{Access, Caller};
 use super::attr::modified;
 use super::types::{Attr, Entry, Ino};
 use super::{AsCaller, Volume, hold, recall};
-use crate::core::{self, Core, DirView, Error, Txn, stripe_seq};
+use crate::core::{self, Core, DirView, Error, Note, Txn, stripe_seq};
 use crate::errno::Errno;
 use crate::format::dirent::{name_allowed, records};
 use crate::format::{BLOCK_SIZE, FileKind, Inode, NAME_MAX};
@@ -72,6 +72,7 @@ pub(super) fn drop_name<S: Store>(txn: &mut Txn<'_, S>, ino: Ino, now_ns: i64) -
     inode.raw.nlink = left.into();
     inode.raw.ctime = now_ns.into();
     txn.put_inode(&inode)?;
+    txn.note(Note::Attrib(ino, inode.kind));
     if left == 0 {
         txn.set_orphan(ino, true)?;
     }
@@ -227,6 +228,7 @@ impl<S: Store> AsCaller<'_, S> {
             txn.dir_remove(&mut parent, name)?;
             modified(&mut parent, now);
             txn.put_inode(&parent)?;
+            txn.note(Note::Delete((dir, name), entry));
             drop_name(txn, entry.inode, now)
         })
     }
@@ -254,6 +256,7 @@ impl<S: Store> AsCaller<'_, S> {
             parent.raw.nlink = parent.raw.nlink.get().saturating_sub(1).into();
             modified(&mut parent, now);
             txn.put_inode(&parent)?;
+            txn.note(Note::Delete((dir, name), entry));
             drop_name(txn, entry.inode, now)
         })
     }

@@ -6,7 +6,7 @@ use super::attr::modified;
 use super::create::new_inode;
 use super::names::{check_name, directory, drop_name};
 use super::types::{Ino, NewInode};
-use crate::core::{self, DirEntry, Txn};
+use crate::core::{self, DirEntry, Note, Txn};
 use crate::errno::Errno;
 use crate::format::{FileKind, INO_ROOT, Inode};
 use crate::store::Store;
@@ -105,6 +105,13 @@ fn rename<S: Store>(
         }
     }
     permit(txn, caller, (&from_dir, moved), (&to_dir, replaced), exchange)?;
+    txn.note(Note::Rename {
+        from: (from.dir, from.name),
+        to: (to.dir, to.name),
+        moved,
+        replaced,
+        exchange,
+    });
     let Some(replaced) = replaced else {
         enter(txn, to, moved, now)?;
         leave(txn, caller, from, flags, now)?;
@@ -218,6 +225,7 @@ fn leave<S: Store>(
     let dir = txn.inode(from.dir)?;
     let whiteout = new_inode(txn, caller, &dir, &new, now)?;
     txn.put_inode(&whiteout)?;
+    txn.note(Note::Create((from.dir, from.name), DirEntry { inode: whiteout.number, kind }));
     replace(txn, from, DirEntry { inode: whiteout.number, kind }, now)
 }
 

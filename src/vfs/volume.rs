@@ -65,7 +65,9 @@ impl<S: Store> Volume<S> {
             superblock = core::read_superblock(&image);
         }
         let superblock = superblock.map_err(Error::errno)?;
-        Ok(Self::of_core(Core::new(image, superblock), clock))
+        let volume = Self::of_core(Core::new(image, superblock), clock);
+        volume.drop_old_locks()?;
+        Ok(volume)
     }
 
     /// Makes an empty volume in a prepared store and mounts it. `random`: uuid and hash key.

@@ -14,7 +14,7 @@
 
 use super::Volume;
 use super::types::Ino;
-use crate::core::{self, XattrList};
+use crate::core::{self, Note, XattrList};
 use crate::errno::Errno;
 use crate::format::{
     FileKind, Inode, Namespace, XATTR_NAME_MAX, XATTRS_MAX, XattrKey, find_xattr, xattr_len, xattrs,
@@ -186,6 +186,7 @@ impl<S: Store> Volume<S> {
             let new = old.replaced(&key, value, ino)?.ok_or(Errno::E2BIG)?;
             txn.put_xattrs(&mut inode, &old, &new)?;
             inode.raw.ctime = now.into();
+            txn.note(Note::Attrib(ino, inode.kind));
             txn.put_inode(&inode)
         });
         answer.map_err(|errno| if errno == Errno::E2BIG { Errno::ENOSPC } else { errno })

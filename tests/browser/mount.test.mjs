@@ -9,8 +9,11 @@ import { serve } from '../harness/server.mjs';
 
 const skip = unavailable();
 const root = path.resolve(import.meta.dirname, '../..');
-const scripts = ['devices.js', 'keeper.js'].map((name) => fs.readFileSync(path.join(root, 'emscripten', name), 'utf8'));
-const routes = { '/keeper.js': { type: 'text/javascript', body: scripts.join('') } };
+const scripts = ['devices.js', 'relay.js', 'keeper.js'].map((name) => fs.readFileSync(path.join(root, 'emscripten', name), 'utf8'));
+// A program looks for its data beside the page.
+const locate = "export default (Module) => { Module.locateFile = (name) => '/dist/programs/' + name; };";
+const script = (body) => ({ type: 'text/javascript', body });
+const routes = { '/keeper.js': script(scripts.join('')), '/locate.mjs': script(locate) };
 
 let server;
 before(async () => {
@@ -162,4 +165,72 @@ test('a policy that forbids embedded workers: the keeper comes from an address',
   assert.equal(error.code, 'EACCES');
   assert.match(error.message, /allow them \(worker-src blob:\) or set `keeper`/);
   ok(await run(browser, 'suite-mt', { keeper: '/keeper.js' }, ['/opfs', 'leave'], strict));
+});
+
+test('mounting from C', { skip }, async (t) => {
+  const browser = await launch({ t });
+  const mount = (program, way, durability) => runInBrowser(browser, server, program,
+    { module: {}, args: [way, `${program}-${way}`, durability] });
+  for (const way of ['main', 'thread', 'threads', 'backend']) {
+    const result = await mount('mount-mt', way, '1');
+    assert.deepEqual(result, { code: 0, stdout: `mounted by ${way}: 0 failures\n`, stderr: '' });
+  }
+  // A page's main thread cannot wait for a keeper, but needs none for a volume in memory.
+  for (const program of ['mount-main', 'mount-st']) {
+    assert.deepEqual(await mount(program, 'main', '3'), { code: 0, stdout: 'mounted by main: 0 failures\n', stderr: '' });
+    const refused = await mount(program, 'main', '1');
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /keeper cannot start while this thread is blocked: set Module.sabfs, await Module.mountSABFS/);
+  }
+});
+
+test('files that come with the program are put onto the volume', { skip }, async (t) => {
+  const browser = await launch({ t });
+  for (const program of ['preload-mt', 'preload-st']) {
+    for (const count of [1, 2]) {
+      const result = await runInBrowser(browser, server, program,
+        { module: { sabfs: { capacity: CAPACITY, volume: program } }, args: ['/opfs'], prepare: '/locate.mjs' });
+      assert.deepEqual(result, { code: 0, stdout: `run ${count}: 0 failures\n`, stderr: '' });
+    }
+  }
+});
+
+for (const program of ['closure-mt', 'closure-st']) {
+  const missing = !fs.existsSync(path.join(root, 'dist/programs', `${program}.js`)) && 'there is no closure compiler';
+  test(`${program}: minified by the closure compiler`, { skip: skip || missing }, async (t) => {
+    const browser = await launch({ t });
+    ok(await run(browser, program, {}));
+    ok(await run(browser, program, {}, ['/opfs', 'leave']));
+    ok(await run(browser, program, {}, ['/opfs', 'find']));
+  });
+}
+
+test('a mount that only reads writes nothing', { skip }, async (t) => {
+  const browser = await launch({ t });
+  ok(await run(browser, 'suite-mt', {}, ['/opfs', 'leave']));
+  const files = () => browser.evaluate(`(async () => {
+    const found = {};
+    const walk = async (directory, path) => {
+      for await (const [name, handle] of directory.entries()) {
+        if (handle.kind === 'directory') await walk(handle, path + name + '/');
+        else {
+          const bytes = await (await handle.getFile()).arrayBuffer();
+          const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+          found[path + name] = [bytes.byteLength, ...digest.slice(0, 8)].join();
+        }
+      }
+    };
+    await walk(await navigator.storage.getDirectory(), '');
+    return found;
+  })()`);
+  await browser.goto(`${server.url}/blank.html`);
+  const before = await files();
+  assert.deepEqual(Object.keys(before).sort(), ['sabfs/default/image', 'sabfs/default/journal']);
+  ok(await run(browser, 'suite-mt', { readOnly: true }, ['/opfs', 'find']));
+  const changed = await run(browser, 'suite-mt', { readOnly: true }, ['/opfs', 'leave']);
+  assert.match(changed.stdout + changed.stderr, /Read-only file system/);
+  await browser.goto(`${server.url}/blank.html`);
+  const none = await withModule(browser, `(start) => start({ volume: 'none', readOnly: true, capacity: ${CAPACITY} })`);
+  assert.equal(none.code, 'ENOENT', none.message);
+  assert.deepEqual(await files(), before);
 });

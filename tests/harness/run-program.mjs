@@ -6,6 +6,7 @@
 //   module   settings for the program's Module, as JSON carries them (such as {sabfs: {…}})
 //   prepare  a JS module whose default export is called with Module (and awaited) before the program starts, for
 //            settings that JSON cannot carry; in Node a file's path, in a browser an address
+//   worker   in a browser: run it in a dedicated worker instead of the page's thread
 //   timeout  in ms; afterwards the program is given up, which is an error that holds its output so far
 import { spawn } from 'node:child_process';
 import path from 'node:path';

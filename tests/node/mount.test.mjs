@@ -226,3 +226,97 @@ test('two programs share a store, whatever kind it is', async (t) => {
     }
   }
 });
+
+test('a capacity below the size of the store limits the volume', async (t) => {
+  const folder = temporary(t);
+  for (const durability of ['memory', 'strict']) {
+    const store = new WebAssembly.Memory({ initial: 1200, maximum: 1200, shared: true });
+    const module = await start({ store, durability, folder, capacity: 4 << 20 });
+    const volume = await module.mountSABFS();
+    const { capacityBytes } = volume.stats();
+    assert.ok(capacityBytes >= 4 << 20 && capacityBytes < (4 << 20) + 65536, `${capacityBytes}`);
+    module.callMain(['/opfs', 'full']);
+    // The volume is full long before the store is.
+    assert.ok(volume.stats().sizeBytes <= capacityBytes);
+    // Whoever joins takes it as it is, or says the same.
+    const same = await (await start({ store, durability, folder, capacity: 4 << 20 })).mountSABFS();
+    await refused({ store, durability, folder, capacity: 8 << 20 }, 'EINVAL', /mounted with a capacity of \d+ bytes, not of 8388608/);
+    await same.unmount();
+    await volume.unmount();
+  }
+  // A volume that has grown beyond it is refused.
+  const large = await (await start({ folder, volume: 'large', capacity: 64 << 20 })).mountSABFS();
+  await large.unmount();
+  await refused({ folder, volume: 'large', capacity: 2 << 20 }, 'EFBIG', /capacity is too small for this volume/);
+});
+
+test('a mount that only reads writes nothing', async (t) => {
+  const folder = temporary(t);
+  // Killed, so that the journal has what the image has not.
+  const child = await stay(t, { folder, capacity: CAPACITY });
+  const gone = new Promise((resolve) => child.once('close', resolve));
+  child.kill('SIGKILL');
+  await gone;
+  fs.rmSync(path.join(folder, 'default/lock'));
+  const files = ['image', 'journal'].map((name) => path.join(folder, 'default', name));
+  const before = files.map((file) => fs.readFileSync(file));
+  for (const file of files) fs.chmodSync(file, 0o444);
+  for (const access of ['two-memory', 'own']) {
+    ok(await run('suite-st', { folder, access, readOnly: true }, ['/opfs', 'find']));
+    const changed = await run('suite-st', { folder, access, readOnly: true }, ['/opfs', 'leave']);
+    assert.match(changed.stdout + changed.stderr, /[Rr]ead-only file system/);
+  }
+  files.forEach((file, index) => assert.ok(before[index].equals(fs.readFileSync(file)), file));
+  await refused({ folder, volume: 'none', readOnly: true, capacity: CAPACITY }, 'ENOENT', /readOnly forbids to make one/);
+  assert.deepEqual(fs.readdirSync(folder), ['default']);
+});
+
+test('a client that died holding the gate stops changes with EIO, and nothing hangs', { timeout: 150_000 }, async (t) => {
+  const GATE = 64 >> 2, DEAD = 77;
+  const store = new WebAssembly.Memory({ initial: 1200, maximum: 1200, shared: true });
+  const module = await startShared({ store, folder: temporary(t), capacity: CAPACITY });
+  const volume = await module.mountSABFS();
+  module.FS.writeFile('/opfs/before', 'there');
+  await volume.sync();
+  const stream = module.FS.open('/opfs/before', 'r');
+  const words = new Int32Array(store.buffer);
+  assert.equal(Atomics.compareExchange(words, GATE, 0, DEAD), 0);
+  const timed = async (operation) => {
+    const begin = performance.now();
+    const result = await operation();
+    return [result, performance.now() - begin];
+  };
+  // Looking things up and reading what is open need no gate. Opening does.
+  const bytes = new Uint8Array(5);
+  const [size, readMs] = await timed(() => module.FS.read(stream, bytes, 0, 5, 0) && module.FS.stat('/opfs/before').size);
+  assert.deepEqual([new TextDecoder().decode(bytes), size], ['there', 5]);
+  assert.ok(readMs < 5000, `${readMs} ms`);
+  const [change, changeMs] = await timed(() => attempt(() => module.FS.mkdir('/opfs/folder', 0o777)));
+  // Emscripten's number for EIO.
+  assert.equal(change?.errno, 29, String(change));
+  assert.ok(changeMs > 15_000 && changeMs < 60_000, `${changeMs} ms`);
+  // What is durable is durable, gate or no gate.
+  const [, syncMs] = await timed(() => volume.sync());
+  assert.ok(syncMs < 5000, `${syncMs} ms`);
+  // As if it had come back: all goes on.
+  Atomics.store(words, GATE, 0);
+  Atomics.notify(words, GATE);
+  module.FS.writeFile('/opfs/after', 'y');
+  await volume.sync();
+  assert.equal(module.FS.readFile('/opfs/after', { encoding: 'utf8' }), 'y');
+  module.FS.close(stream);
+  await volume.unmount();
+});
+
+function attempt(operation) {
+  try {
+    return void operation();
+  } catch (error) {
+    return error;
+  }
+}
+
+async function startShared(sabfs) {
+  const { default: make } = await import(pathToFileURL(path.join(root, 'dist/programs/suite-shared-esm.mjs')));
+  return make({ sabfs, print() {}, printErr() {} });
+}

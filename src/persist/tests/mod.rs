@@ -5,6 +5,7 @@ mod faults;
 mod grow;
 mod keeper;
 mod open;
+mod pause;
 mod quota;
 mod read_only;
 mod stack;
