@@ -101,7 +101,7 @@ group_posix_native() {
     return
   fi
   # Short, as sockets have short names.
-  POSIX_WORK=$(mktemp -d /tmp/sabfs-posix.XXXXXX)
+  POSIX_WORK=$(mktemp -d /tmp/sabfs.XXXX)
   export POSIX_WORK
   chmod 755 "$POSIX_WORK"
   for suite in tests/posix/*.sh; do

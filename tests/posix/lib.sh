@@ -22,7 +22,7 @@ declare -A SERVERS=()
 PATH=$PATH:$SABFS_CACHE/cargo/bin
 
 # Not $TMPDIR: pjdfstest cannot count in paths of some lengths, and Unix sockets have short names.
-WORK=$(mktemp -d "${POSIX_WORK:-/tmp}/sabfs-$SUITE.XXXXXX")
+WORK=$(mktemp -d "${POSIX_WORK:-/tmp}/$SUITE.XXXX")
 # Some suites act as other users, who must get to the mount.
 chmod 755 "$WORK"
 

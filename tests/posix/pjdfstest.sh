@@ -91,7 +91,7 @@ remounts() {
 }
 
 for mode in kernel volume; do
-  mount_volume "pjd-$mode" --permissions $mode
+  mount_volume "$mode" --permissions $mode
   run "$WORK/$mode.log"
   if judge $mode "$WORK/$mode.log" $DEMANDED; then
     pass "$mode: at least $DEMANDED passed"
@@ -100,7 +100,7 @@ for mode in kernel volume; do
     fail "$mode" "fewer than $DEMANDED cases passed"
   fi
   remounts $mode
-  unmount_volume "pjd-$mode"
+  unmount_volume "$mode"
   # tmpfs has no modes.
   if [ "$POSIX_FS" = tmpfs ]; then break; fi
 done
