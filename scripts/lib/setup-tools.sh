@@ -168,11 +168,44 @@ install_deny() {
   cargo_install cargo-deny
 }
 
+# --- what tests file systems. All of it is for root; what is missing is a suite skipped by scripts/test, which says so.
+
+PJDFSTEST_VERSION=0.2.2
+FSX_VERSION=0.3.2
+POSIX_COMMANDS="fusermount3=fuse3 stress-ng=stress-ng fio=fio rsync=rsync setfattr=attr setfacl=acl git=git make=make
+  cc=gcc findmnt=util-linux mount=mount"
+
+detect_posix_packages() {
+  local pair
+  POSIX_MISSING=()
+  for pair in $POSIX_COMMANDS; do
+    have "${pair%%=*}" || POSIX_MISSING+=("/nowhere=${pair#*=}")
+  done
+  [ ${#POSIX_MISSING[@]} = 0 ]
+}
+
+install_posix_packages() {
+  if is_root && have apt-get; then
+    (need_debian_packages "${POSIX_MISSING[@]}") || warn "some suites for file systems will be skipped"
+  else
+    warn "tools for file systems are missing; their suites will be skipped (sudo apt-get install ${POSIX_MISSING[*]#*=})"
+  fi
+}
+
+detect_pjdfstest() { have_version pjdfstest $PJDFSTEST_VERSION; }
+install_pjdfstest() { cargo_install pjdfstest $PJDFSTEST_VERSION; }
+detect_fsx() { have_version fsx $FSX_VERSION; }
+install_fsx() { cargo_install fsx $FSX_VERSION; }
+
+# have_version NAME VERSION: compiled by us, in that version.
+have_version() { "$SABFS_CACHE/cargo/bin/$1" --version 2>/dev/null | grep -qwF "$2"; }
+
+# cargo_install NAME [VERSION]
 # Optimised lightly: these tools run for seconds, and their compilation is the larger part.
 cargo_install() {
   step "compiling $1 (several minutes, once)"
   CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    run_logged "$1" cargo install --locked --root "$SABFS_CACHE/cargo" "$1" ||
+    run_logged "$1" cargo install --locked --root "$SABFS_CACHE/cargo" "$1${2:+@$2}" ||
     warn "$1 could not be installed; its checks will be skipped"
 }
 

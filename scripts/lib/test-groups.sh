@@ -88,6 +88,42 @@ native_miri() {
   count_cargo_test "$RESULTS/miri.log" $code miri
 }
 
+# Suites that judge Linux file systems, on volumes mounted through FUSE. Each case of a suite is a case; a suite that
+# cannot run is one skipped case, with the reason.
+group_posix_native() {
+  local suite name code
+  if [ "$(uname -s)" != Linux ]; then skip all "this is not Linux"; return; fi
+  if ! is_root; then skip all "mounts that other users and devices may be on need root"; return; fi
+  if [ ! -c /dev/fuse ]; then skip all "there is no /dev/fuse"; return; fi
+  load_environment posix-native
+  if ! limited 900 cargo build --quiet --release --bin sabfs; then
+    record fail "the build"
+    return
+  fi
+  # Short, as sockets have short names.
+  POSIX_WORK=$(mktemp -d /tmp/sabfs-posix.XXXXXX)
+  export POSIX_WORK
+  chmod 755 "$POSIX_WORK"
+  for suite in tests/posix/*.sh; do
+    name=$(basename "$suite" .sh)
+    [ "$name" != lib ] || continue
+    code=0
+    POSIX_REPORT=$RESULTS/posix-$name.report limited 420 "$suite" || code=$?
+    count_node_report "$RESULTS/posix-$name.report" $code "$name"
+    end_mounts "$POSIX_WORK"
+  done
+  rm -rf --one-file-system "$POSIX_WORK"
+}
+
+# What a suite that was killed left: the mounts in its folder. Their servers end with them.
+end_mounts() {
+  local dir
+  while read -r dir; do
+    say "ending a leftover mount: $dir"
+    umount -l "$dir" || true
+  done < <(findmnt -rno TARGET | grep -F "$1/" | sort -r)
+}
+
 group_node() {
   load_environment node
   build_for_tests || return 0

@@ -9,6 +9,7 @@
 //! The kernel is the only one who changes the volume, so it may remember names and attributes for long;
 //! it forgets by itself what an operation of its own changes. It also keeps the advisory locks.
 
+mod acting;
 mod convert;
 mod operations;
 

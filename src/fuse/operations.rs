@@ -1,13 +1,12 @@
 //! One function for each of the kernel's requests.
 
+use super::acting::{is_acl, open_access};
 use super::convert::{errno, file_attr, file_type, time_change};
 use super::{Front, Permissions, ino_of};
 use crate::errno::Errno;
 use crate::format::FileKind;
 use crate::store::Store;
-use crate::vfs::{
-    self, Access, AllocateMode, Attr, Caller, Ino, NewInode, SetAttr, XattrFlags, xattr_allowed,
-};
+use crate::vfs::{self, Access, AllocateMode, Attr, SetAttr, XattrFlags};
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, FopenFlags, Generation, INodeNo,
     InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
@@ -26,8 +25,6 @@ const TTL: Duration = Duration::from_secs(3600);
 const HANDLE: FileHandle = FileHandle(0);
 /// As much of a copy as one answer can tell of.
 const COPY_MAX_BYTES: u64 = 1 << 30;
-/// In the flags of an open: the file is to be executed.
-const OPEN_EXEC: i32 = 0x20;
 /// Where reading a directory goes on behind `.` and `..`; the cookies of names are greater.
 const BEHIND_SELF: u64 = 1;
 const BEHIND_PARENT: u64 = 2;
@@ -56,69 +53,6 @@ impl<S: Store> Front<S> {
         self.know(attr.ino);
         reply.entry(&TTL, &file_attr(&attr), Generation(u64::from(attr.generation)));
     }
-
-    fn make(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        rdev: u32,
-    ) -> Result<Attr, Errno> {
-        let kind = FileKind::from_mode(mode).ok_or(Errno::EINVAL)?;
-        let permissions = mode & 0o7777;
-        let (uid, gid) = (request.uid(), request.gid());
-        let new = NewInode { kind, permissions, uid, gid, rdev: u64::from(rdev) };
-        let dir = ino_of(parent)?;
-        self.with_caller(request, |caller| {
-            self.volume.as_caller(caller).create(dir, name.as_bytes(), &new)
-        })
-    }
-
-    /// What the kernel asks when it does not check permissions itself.
-    fn may(&self, request: &Request, ino: Ino, access: Access) -> Result<(), Errno> {
-        if self.permissions == Permissions::Kernel {
-            return Ok(());
-        }
-        self.with_caller(request, |caller| self.volume.as_caller(caller).access(ino, access).map(drop))
-    }
-
-    fn may_xattr(&self, request: &Request, ino: Ino, name: &OsStr, write: bool) -> Result<(), Errno> {
-        if self.permissions == Permissions::Kernel {
-            return Ok(());
-        }
-        let attr = self.volume.getattr(ino)?;
-        self.with_caller(request, |caller| xattr_allowed(&attr, caller, name.as_bytes(), write))
-    }
-
-    fn change(
-        &self,
-        caller: &Caller<'_>,
-        ino: Ino,
-        mut set: SetAttr,
-        opened: bool,
-    ) -> Result<Attr, Errno> {
-        let volume = self.volume.as_caller(caller);
-        if opened && let Some(size_bytes) = set.size_bytes.take() {
-            let attr = volume.resize_opened(ino, size_bytes)?;
-            if set == SetAttr::default() {
-                return Ok(attr);
-            }
-        }
-        volume.setattr(ino, &set)
-    }
-}
-
-fn open_access(flags: i32) -> Access {
-    let mut access = match flags & libc::O_ACCMODE {
-        libc::O_RDONLY => Access::READ,
-        libc::O_WRONLY => Access::WRITE,
-        _ => Access::READ | Access::WRITE,
-    };
-    if flags & OPEN_EXEC != 0 {
-        access = Access::EXEC;
-    }
-    access
 }
 
 impl<S: Store + 'static> fuser::Filesystem for Front<S> {
@@ -127,7 +61,12 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
             | InitFlags::FUSE_CACHE_SYMLINKS
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
-            | InitFlags::FUSE_ASYNC_DIO;
+            | InitFlags::FUSE_ASYNC_DIO
+            | InitFlags::FUSE_DONT_MASK;
+        if self.permissions == Permissions::Kernel {
+            // It decides by access control lists, too.
+            wanted |= InitFlags::FUSE_POSIX_ACL;
+        }
         if self.permissions == Permissions::Volume {
             // Whoever writes or changes an owner need not be one who may change a mode.
             wanted |= InitFlags::FUSE_HANDLE_KILLPRIV;
@@ -206,11 +145,11 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        self.entry(self.make(request, parent, name, mode, rdev), reply);
+        self.entry(self.make(request, parent, name, mode, umask, rdev), reply);
     }
 
     fn mkdir(
@@ -219,11 +158,11 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         reply: ReplyEntry,
     ) {
         let mode = FileKind::Directory.mode_bits() | mode & 0o7777;
-        self.entry(self.make(request, parent, name, mode, 0), reply);
+        self.entry(self.make(request, parent, name, mode, umask, 0), reply);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -312,12 +251,12 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         flags: i32,
         reply: ReplyCreate,
     ) {
         let mode = FileKind::Regular.mode_bits() | mode & 0o7777;
-        let mut made = self.make(request, parent, name, mode, 0);
+        let mut made = self.make(request, parent, name, mode, umask, 0);
         if made == Err(Errno::EEXIST) && flags & libc::O_EXCL == 0 {
             let dir = or_error!(reply, ino_of(parent));
             made = self.volume.lookup(dir, name.as_bytes()).and_then(|attr| {
@@ -478,7 +417,14 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
         let flags = XattrFlags::from_bits(flags.cast_unsigned()).ok_or(Errno::EINVAL);
         let flags = or_error!(reply, flags);
         or_error!(reply, self.may_xattr(request, ino, name, true));
-        answer!(reply, self.volume.set_xattr(ino, name.as_bytes(), value, flags));
+        if !is_acl(name) {
+            answer!(reply, self.volume.set_xattr(ino, name.as_bytes(), value, flags));
+        } else if self.permissions == Permissions::Volume {
+            // It would be kept and not asked.
+            reply.error(fuser::Errno::EOPNOTSUPP);
+        } else {
+            answer!(reply, self.set_acl(request, ino, name, value));
+        }
     }
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {

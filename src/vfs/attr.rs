@@ -97,6 +97,9 @@ impl<S: Store> AsCaller<'_, S> {
                 raw.mtime = mtime.ns(now).into();
             }
             raw.ctime = now.into();
+            if set.mode.is_some() {
+                super::acl::follow_mode(txn, &mut inode)?;
+            }
             txn.put_inode(&inode)?;
             if set.size_bytes.is_some() {
                 txn.note(Note::Modify(ino));

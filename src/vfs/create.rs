@@ -4,7 +4,7 @@ use super::access::{Access, Caller, S_ISGID, S_ISVTX};
 use super::attr::modified;
 use super::names::{check_name, directory};
 use super::types::{Attr, Ino, NewInode};
-use super::{AsCaller, hold};
+use super::{AsCaller, acl, hold};
 use crate::core::{self, DirEntry, Note, Txn};
 use crate::errno::Errno;
 use crate::format::{FileKind, Inode, RawDirRoot};
@@ -101,6 +101,7 @@ impl<S: Store> AsCaller<'_, S> {
                 return Err(Errno::EPERM.into());
             }
             let mut inode = new_inode(txn, caller, &parent, new, now)?;
+            acl::inherit(txn, &parent, &mut inode)?;
             fill(txn, &mut inode)?;
             txn.put_inode(&inode)?;
             txn.dir_insert(&mut parent, name, DirEntry { inode: inode.number, kind: inode.kind })?;
@@ -131,6 +132,7 @@ impl<S: Store> AsCaller<'_, S> {
             }
             caller.may(&parent, Access::WRITE | Access::EXEC)?;
             let mut inode = new_inode(txn, caller, &parent, new, now)?;
+            acl::inherit(txn, &parent, &mut inode)?;
             inode.raw.nlink = 0.into();
             txn.put_inode(&inode)?;
             txn.set_orphan(inode.number, true)?;

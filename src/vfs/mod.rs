@@ -7,6 +7,7 @@
 //! sequence word of the inode's stripe, read, and look at the word again.
 
 mod access;
+mod acl;
 mod allocate;
 mod as_caller;
 mod atime;

@@ -1,8 +1,8 @@
 //! Extended attributes, as Linux's `getxattr` and its relatives know them.
 //!
 //! Names carry their namespace: `user.`, `trusted.`, `security.`, `system.posix_acl_access` and
-//! `system.posix_acl_default`. Values are bytes that nobody here looks at: an access control list is
-//! kept, but neither are its permissions enforced nor do the mode's bits follow it.
+//! `system.posix_acl_default`. Values are bytes that nobody here looks at; the mode's bits follow an
+//! access control list that is set with [`Volume::set_acl`].
 //!
 //! Nothing here knows who asks. Before the call a front end with several users checks that
 //! - `trusted.` is asked for by a privileged caller (else `EPERM` to change, `ENODATA` to read) and is left

@@ -94,6 +94,7 @@ mount_at() {
   fi
   # A volume's folder comes before the mount point, options after it.
   if [ $# -gt 0 ] && [[ $1 != -* ]]; then volume=("$1"); shift; fi
+  : >"$WORK/$name.out"
   "$SABFS_BIN" mount "${volume[@]}" "$MOUNT" "$@" >"$WORK/$name.out" 2>"$WORK/$name.err" &
   pid=$!
   SERVERS[$MOUNT]=$pid

@@ -29,12 +29,14 @@ if ! mount -t overlay sabfs-posix -o "lowerdir=$WORK/lower,upperdir=$MOUNT/upper
   exit 1
 fi
 pass mount
-# A work directory without what is needed is a mount with fewer features, said in the log only.
-if dmesg 2>/dev/null | tail -n +$((before + 1)) | grep -i 'overlay.*\(fail\|not support\|missing\|falling\)' | sed 's/^/    /' | tee "$WORK/missed" | grep .; then
-  fail "nothing is missing" "$(head -n 1 "$WORK/missed")"
-else
-  pass "nothing is missing"
+# What it misses it does without, and says so in its log only.
+missed=$(dmesg 2>/dev/null | tail -n +$((before + 1)) | grep -iE 'overlay.*(fail|not support|missing|falling)' || true)
+if grep -q 'does not support tmpfile' <<<"$missed"; then
+  # The FUSE library has no such request; overlayfs makes a name in its work directory instead.
+  skip "files without a name" "the kernel says: ${missed##*overlayfs: }"
+  missed=$(grep -v 'does not support tmpfile' <<<"$missed" || true)
 fi
+if [ -z "$missed" ]; then pass "nothing else is missing"; else fail "nothing else is missing" "$missed"; fi
 M=$WORK/merged U=$MOUNT/upper
 
 # holds NAME CONDITION: a shell condition as a case.
