@@ -101,6 +101,7 @@ const SabfsDevices = {
   },
 
   async openNode(volume, parent, readOnly) {
+    if (!process['getBuiltinModule']) throw SabfsDevices.fail('EOPNOTSUPP', 'Node is too old: use 20.16 or newer');
     const fs = process['getBuiltinModule']('node:fs');
     const folder = process['getBuiltinModule']('node:path').resolve(parent, volume);
     const descriptors = [];

@@ -63,6 +63,11 @@ addToLibrary({
     makeWorker(options, doing) {
       var given = options.keeper;
       if (typeof given == 'object' && given.postMessage) return given;
+#if ENVIRONMENT_MAY_BE_NODE
+      if (ENVIRONMENT_IS_NODE && !process['getBuiltinModule']) {
+        throw SABFSErrors.make('EOPNOTSUPP', doing, 'Node ' + process.versions.node + ' is too old: use 20.16 or newer');
+      }
+#endif
       try {
 #if ENVIRONMENT_MAY_BE_NODE
         if (ENVIRONMENT_IS_NODE) {

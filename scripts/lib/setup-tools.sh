@@ -92,7 +92,7 @@ install_libclang() {
   detect_libclang || die "libclang was installed, yet is not found" "export LIBCLANG_PATH=<folder with libclang.so>"
 }
 
-# --- Node: 22 or newer for the tests; an 18 … 21 too, as an engine without multi-memory
+# --- Node: 22 or newer for the tests; a 20 or 21 too, as an engine without multi-memory
 
 node_major() { "$1" -p 'process.versions.node.split(".")[0]' 2>/dev/null || printf 0; }
 
@@ -103,7 +103,7 @@ detect_node() {
     [ -n "$node" ] && [ -x "$node" ] || continue
     major=$(node_major "$node")
     if [ "$major" -ge 22 ]; then SABFS_NODE=${SABFS_NODE:-$node}; fi
-    if [ "$major" -ge 18 ] && [ "$major" -lt 22 ]; then SABFS_NODE20=${SABFS_NODE20:-$node}; fi
+    if [ "$major" -ge 20 ] && [ "$major" -lt 22 ]; then SABFS_NODE20=${SABFS_NODE20:-$node}; fi
   done
   [ -n "$SABFS_NODE" ]
 }
