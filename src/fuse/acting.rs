@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 
 /// In the flags of an open: the file is to be executed.
 const OPEN_EXEC: i32 = 0x20;
+
 impl<S: Store> Front<S> {
     pub(super) fn make(
         &self,
@@ -48,7 +49,11 @@ impl<S: Store> Front<S> {
         name: &OsStr,
         write: bool,
     ) -> Result<(), Errno> {
-        if self.permissions == Permissions::Kernel {
+        // The kernel has judged those that are for the privileged. With some it means its own housekeeping:
+        // a file that is written to loses its capabilities, whoever writes.
+        let judged =
+            name.as_bytes().starts_with(b"security.") || name.as_bytes().starts_with(b"trusted.");
+        if judged || self.permissions == Permissions::Kernel {
             return Ok(());
         }
         let attr = self.volume.getattr(ino)?;

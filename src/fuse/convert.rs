@@ -24,7 +24,12 @@ pub fn time_change(time: TimeOrNow) -> TimeChange {
         TimeOrNow::Now => TimeChange::Now,
         TimeOrNow::SpecificTime(time) => TimeChange::At(match time.duration_since(UNIX_EPOCH) {
             Ok(after) => ns(after),
-            Err(before) => -ns(before.duration()),
+            Err(before) => {
+                // fuser 0.18 takes the kernel's nanoseconds, which count upwards, from the whole seconds.
+                let distance = before.duration();
+                let (seconds, rest) = (Duration::from_secs(distance.as_secs()), distance.subsec_nanos());
+                i64::from(rest) - ns(seconds)
+            }
         }),
     }
 }

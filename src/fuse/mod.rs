@@ -7,95 +7,31 @@
 //! open files: the kernel keeps position and mode.
 //!
 //! The kernel is the only one who changes the volume, so it may remember names and attributes for long;
-//! it forgets by itself what an operation of its own changes. It also keeps the advisory locks.
+//! it forgets by itself what an operation of its own changes. It also keeps the advisory locks. Where
+//! the volume checks permissions nothing may be remembered: it would not be asked then whether a directory
+//! on the way may be searched.
 
 mod acting;
 mod convert;
+mod mount;
 mod operations;
+
+pub use mount::{Mount, MountOptions, Permissions};
 
 use crate::errno::Errno;
 use crate::format::INO_ROOT;
 use crate::store::Store;
 use crate::vfs::{Caller, Ino, Volume};
-use fuser::{BackgroundSession, Config, INodeNo, MountOption, Request, Session, SessionACL};
+use fuser::{INodeNo, Request};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Requests that are worked on at the same time.
-const THREADS: usize = 4;
-
-/// Who decides what a caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permissions {
-    /// The kernel, by the modes and owners that it is shown: the usual way.
-    Kernel,
-    /// The volume's own rules, as for other front ends.
-    Volume,
-}
-
-/// How a volume is mounted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MountOptions {
-    /// Who decides what a caller may do.
-    pub permissions: Permissions,
-    /// Changes nothing.
-    pub read_only: bool,
-    /// Other users than the one who mounts may come in, and set-ID programs and devices work: for root.
-    pub for_all_users: bool,
-}
-
-/// A mounted volume.
-pub struct Mount {
-    session: BackgroundSession,
-}
-
-impl Mount {
-    /// Mounts a volume on a directory of the host and serves it in threads of its own.
-    pub fn new<S: Store + 'static>(
-        volume: Arc<Volume<S>>,
-        directory: &Path,
-        options: MountOptions,
-    ) -> io::Result<Self> {
-        let mut config = Config::default();
-        config.mount_options =
-            vec![MountOption::FSName("sabfs".to_owned()), MountOption::Subtype("sabfs".to_owned())];
-        let mut option = |wanted: bool, option| {
-            if wanted {
-                config.mount_options.push(option);
-            }
-        };
-        option(options.permissions == Permissions::Kernel, MountOption::DefaultPermissions);
-        option(options.read_only, MountOption::RO);
-        option(options.for_all_users, MountOption::Suid);
-        option(options.for_all_users, MountOption::Dev);
-        config.acl = if options.for_all_users { SessionACL::All } else { SessionACL::Owner };
-        config.n_threads = Some(THREADS);
-        let front = Front { volume, permissions: options.permissions, known: Mutex::default() };
-        let session = Session::new(front, directory, &config)?.spawn()?;
-        Ok(Self { session })
-    }
-
-    /// Whether somebody else has unmounted it.
-    pub fn is_over(&self) -> bool {
-        self.session.guard.is_finished()
-    }
-
-    /// Unmounts and waits until the last request is answered.
-    ///
-    /// While files are open the host refuses (`EBUSY`) or takes the mount out of sight until they are
-    /// closed, as it likes.
-    pub fn unmount(self) -> io::Result<()> {
-        if self.is_over() {
-            return self.session.join();
-        }
-        self.session.umount_and_join()
-    }
-}
+/// How long the kernel may remember what cannot change without it.
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// What serves the kernel's requests.
 struct Front<S: Store> {
@@ -123,6 +59,16 @@ fn ino_of(number: INodeNo) -> Result<Ino, Errno> {
 }
 
 impl<S: Store> Front<S> {
+    /// How long the kernel may remember names and attributes.
+    fn remembered(&self) -> Duration {
+        match self.permissions {
+            Permissions::Kernel => REMEMBERED,
+            // Each name on a path has to come here with whoever walks it, and what writing costs a file
+            // has to reach the kernel before somebody executes it.
+            Permissions::Volume => Duration::ZERO,
+        }
+    }
+
     /// Notes that the kernel is told of an inode. Whatever has a name while the kernel asks for it keeps it
     /// until the kernel has the answer, as it locks the directory.
     fn know(&self, ino: Ino) {

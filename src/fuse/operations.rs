@@ -17,10 +17,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-/// How long the kernel may remember names and attributes.
-const TTL: Duration = Duration::from_secs(3600);
 /// Handles mean nothing here, but for one thing: a request that has one comes from who opened the file.
 const HANDLE: FileHandle = FileHandle(0);
 /// As much of a copy as one answer can tell of.
@@ -51,7 +49,7 @@ impl<S: Store> Front<S> {
     fn entry(&self, found: Result<Attr, Errno>, reply: ReplyEntry) {
         let attr = or_error!(reply, found);
         self.know(attr.ino);
-        reply.entry(&TTL, &file_attr(&attr), Generation(u64::from(attr.generation)));
+        reply.entry(&self.remembered(), &file_attr(&attr), Generation(u64::from(attr.generation)));
     }
 }
 
@@ -97,7 +95,7 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let attr = or_error!(reply, ino_of(ino).and_then(|ino| self.volume.getattr(ino)));
-        reply.attr(&TTL, &file_attr(&attr));
+        reply.attr(&self.remembered(), &file_attr(&attr));
     }
 
     fn setattr(
@@ -129,7 +127,7 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
         };
         let changed = self.with_caller(request, |caller| self.change(caller, ino, set, fh.is_some()));
         let attr = or_error!(reply, changed);
-        reply.attr(&TTL, &file_attr(&attr));
+        reply.attr(&self.remembered(), &file_attr(&attr));
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
@@ -267,7 +265,8 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
         let attr = or_error!(reply, made);
         self.know(attr.ino);
         let generation = Generation(u64::from(attr.generation));
-        reply.created(&TTL, &file_attr(&attr), generation, HANDLE, FopenFlags::FOPEN_KEEP_CACHE);
+        let keep = FopenFlags::FOPEN_KEEP_CACHE;
+        reply.created(&self.remembered(), &file_attr(&attr), generation, HANDLE, keep);
     }
 
     fn read(
@@ -326,7 +325,9 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let dir = or_error!(reply, ino_of(ino));
         let directory = file_type(FileKind::Directory);
-        if offset < BEHIND_SELF && reply.add(ino, BEHIND_SELF, directory, ".") {
+        // Here the kernel wants the numbers that it shows, not those that it uses.
+        let own = INodeNo(u64::from(dir));
+        if offset < BEHIND_SELF && reply.add(own, BEHIND_SELF, directory, ".") {
             return reply.ok();
         }
         if offset < BEHIND_PARENT {
@@ -360,7 +361,7 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
                 number,
                 offset,
                 name,
-                &TTL,
+                &self.remembered(),
                 &file_attr(attr),
                 Generation(u64::from(attr.generation)),
             )
@@ -430,15 +431,16 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let ino = or_error!(reply, ino_of(ino));
         or_error!(reply, self.may_xattr(request, ino, name, false));
-        xattr_reply(self.volume.get_xattr(ino, name.as_bytes()), size, reply);
+        let value = or_error!(reply, self.volume.get_xattr(ino, name.as_bytes()));
+        xattr_reply(value, size, reply);
     }
 
-    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+    fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let ino = or_error!(reply, ino_of(ino));
-        let names = self
-            .volume
-            .list_xattr(ino)
-            .map(|names| names.into_iter().flat_map(|name| name.into_iter().chain([0])).collect());
+        let mut names = or_error!(reply, self.volume.list_xattr(ino));
+        // The kernel leaves this to file systems: names that only the privileged can read are theirs alone.
+        names.retain(|name| request.uid() == 0 || !name.starts_with(b"trusted."));
+        let names = names.into_iter().flat_map(|name| name.into_iter().chain([0])).collect();
         xattr_reply(names, size, reply);
     }
 
@@ -536,8 +538,7 @@ impl<S: Store + 'static> fuser::Filesystem for Front<S> {
 }
 
 /// A size of 0 asks how much there is.
-fn xattr_reply(found: Result<Vec<u8>, Errno>, size: u32, reply: ReplyXattr) {
-    let bytes = or_error!(reply, found);
+fn xattr_reply(bytes: Vec<u8>, size: u32, reply: ReplyXattr) {
     match u32::try_from(bytes.len()) {
         Ok(len) if size == 0 => reply.size(len),
         Ok(len) if len <= size => reply.data(&bytes),

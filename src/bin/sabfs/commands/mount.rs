@@ -7,6 +7,8 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use sabfs::core::check::check;
 use sabfs::fuse::{Mount, MountOptions, Permissions};
+use sabfs::store::Store;
+use sabfs::store::runtime as rt;
 use sabfs::vfs::{Atime, Volume};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -103,6 +105,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
     println!("mounted on {mountpoint}; unmount it with `umount`, or interrupt this program");
     wait(&mount, &signals)?;
     let unmounted = mount.unmount();
+    if unmounted.is_err() {
+        // Whoever got hold of it still is told that nothing is kept any more.
+        session.volume().image().store().store(rt::READ_ONLY, 1);
+    }
     let sound = !arguments.check_at_exit || is_sound(session.volume());
     session.close()?;
     unmounted.map_err(|error| format!("cannot unmount {mountpoint}: {error}"))?;
