@@ -19,7 +19,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 const STORE_SIZE_BYTES: u64 = 64 << 20;
@@ -28,6 +29,12 @@ const NOBODY: u32 = 65_534;
 
 fn now_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64
+}
+
+fn memory_store() -> Arc<HeapStore> {
+    let store = Arc::new(HeapStore::new(STORE_SIZE_BYTES));
+    Image::prepare(&store, 1, Durability::Memory).unwrap();
+    store
 }
 
 /// A mounted volume in memory; `mount` is none once it has been unmounted.
@@ -40,12 +47,6 @@ struct Mounted {
 impl Mounted {
     /// None, with a printed reason, where nothing can be mounted.
     fn new(permissions: Permissions) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), Mode::from_mode(0o755)).unwrap();
-        Self::over(folder, permissions)
-    }
-
-    fn over(folder: TempDir, permissions: Permissions) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: it needs root");
             return None;
@@ -54,9 +55,9 @@ impl Mounted {
             println!("skipped: there is no /dev/fuse");
             return None;
         }
-        let store = Arc::new(HeapStore::new(STORE_SIZE_BYTES));
-        Image::prepare(&store, 1, Durability::Memory).unwrap();
-        let volume = Arc::new(Volume::format(store, 1, now_ns, [7; 32]).unwrap());
+        let volume = Arc::new(Volume::format(memory_store(), 1, now_ns, [7; 32]).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Mode::from_mode(0o755)).unwrap();
         let options = MountOptions { permissions, read_only: false, for_all_users: true };
         let mount = Mount::new(volume.clone(), folder.path(), options).unwrap();
         fs::set_permissions(folder.path(), Mode::from_mode(0o755)).unwrap();
@@ -279,4 +280,108 @@ fn a_read_only_mount_stays_so_when_it_is_remounted() {
     refused("file");
     refused("new");
     mount.unmount().unwrap();
+}
+
+/// Numbers that look random (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// What others may cause who take names away and give them at the same time.
+fn is_expected(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::NotFound | Kind::AlreadyExists)
+}
+
+/// One of several who work on the same few names. Each file holds its own inode number as text, which
+/// whoever has it open must find in it, with or without a name.
+fn work_on_names(directory: &Path, seed: u64, until: Instant) -> u64 {
+    let mut random = Random(seed);
+    let name = |random: &mut Random| {
+        directory.join(format!("d{}", random.below(2))).join(format!("n{}", random.below(6)))
+    };
+    let mut opened: Vec<File> = Vec::new();
+    let mut count = 0;
+    while Instant::now() < until {
+        let (one, other) = (name(&mut random), name(&mut random));
+        let done = match random.below(7) {
+            0 => {
+                OpenOptions::new().read(true).write(true).create_new(true).open(&one).and_then(|file| {
+                    write!(&file, "{}", file.metadata()?.ino())?;
+                    opened.push(file);
+                    Ok(())
+                })
+            }
+            1 => fs::remove_file(&one),
+            2 => fs::hard_link(&one, &other),
+            3 => fs::rename(&one, &other),
+            4 => fs::metadata(&one).map(drop),
+            5 => File::open(&one).map(|file| opened.push(file)),
+            _ => {
+                if opened.len() > 16 {
+                    opened.swap_remove(random.below(16) as usize);
+                }
+                for file in &opened {
+                    let mut bytes = [0; 32];
+                    let len = std::os::unix::fs::FileExt::read_at(file, &mut bytes, 0).unwrap();
+                    let expected = file.metadata().unwrap().ino().to_string();
+                    // It is empty between being made and being written.
+                    assert!(len == 0 || bytes[..len] == *expected.as_bytes());
+                }
+                Ok(())
+            }
+        };
+        count += u64::from(done.is_ok());
+        if let Err(error) = done {
+            assert!(is_expected(&error), "{error}");
+        }
+    }
+    count
+}
+
+#[test]
+fn names_come_and_go_while_the_kernel_forgets() {
+    names_come_and_go(Permissions::Kernel);
+}
+
+#[test]
+fn names_come_and_go_while_nothing_is_remembered() {
+    names_come_and_go(Permissions::Volume);
+}
+
+fn names_come_and_go(permissions: Permissions) {
+    let Some(mut mounted) = Mounted::new(permissions) else { return };
+    for directory in ["d0", "d1"] {
+        fs::create_dir(mounted.path(directory)).unwrap();
+    }
+    let until = Instant::now() + Duration::from_secs(2);
+    let root = mounted.folder.path();
+    let counts: Vec<u64> = thread::scope(|scope| {
+        let workers: Vec<_> = (1..=4)
+            .map(|seed| scope.spawn(move || work_on_names(root, seed << 40 | 77, until)))
+            .collect();
+        let mut forgotten = 0;
+        while Instant::now() < until {
+            // This makes the kernel forget every name that is not in use.
+            rustix::mount::mount_remount(root, MountFlags::empty(), "").unwrap();
+            forgotten += 1;
+            thread::sleep(Duration::from_millis(3));
+        }
+        assert!(forgotten > 10);
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(counts.iter().all(|&count| count > 100), "{counts:?}");
+    for directory in ["d0", "d1"] {
+        fs::remove_dir_all(mounted.path(directory)).unwrap();
+    }
+    mounted.unmount();
+    let empty = Volume::format(memory_store(), 1, now_ns, [7; 32]).unwrap().statfs().unwrap();
+    assert_eq!(mounted.volume.statfs().unwrap().used_inodes, empty.used_inodes, "inodes are left");
 }
