@@ -84,9 +84,14 @@ impl Mount {
         config.n_threads = Some(THREADS);
         let front = Front { volume, permissions: options.permissions, known: Mutex::default() };
         let session = Session::new(front, &directory, &config)?.spawn()?;
-        let mut mount = Self { session: Some(session), directory, device: 0 };
-        mount.device = fs::metadata(&mount.directory)?.dev();
-        Ok(mount)
+        let root = fs::metadata(&directory);
+        if root.is_err() {
+            // Unlike below it is not known by its number, but it was made just now.
+            _ = unmount(&directory, UnmountFlags::FORCE | UnmountFlags::DETACH);
+        }
+        let device = root.as_ref().map_or(0, MetadataExt::dev);
+        let mount = Self { session: Some(session), directory, device };
+        root.map(|_| mount)
     }
 
     /// Whether it has ended, because somebody else has unmounted it.
