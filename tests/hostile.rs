@@ -1,6 +1,6 @@
 //! The stable twins of the fuzz targets for damaged bytes: the same thousands of cases every time.
 
-#[path = "model/mod.rs"]
+#[path = "model/fuzzing.rs"]
 mod model;
 
 use sabfs::format::BlockKind;
