@@ -13,7 +13,7 @@ use sabfs::core::check::check;
 use sabfs::core::inodes::for_each_table_block;
 use sabfs::errno::Errno;
 use sabfs::format::{FileKind, INODES_PER_BLOCK};
-use sabfs::vfs::{Attr, Ino, RenameFlags, SetAttr, TimeChange, XattrFlags};
+use sabfs::vfs::{AllocateMode, Attr, Ino, RenameFlags, SetAttr, TimeChange, XattrFlags};
 use std::collections::BTreeMap;
 
 /// More than any operation needs.
@@ -99,19 +99,21 @@ fn needs<T>(base: &HeapVolume, change: impl Fn(&HeapVolume) -> Result<T, Errno>)
     panic!("{NEEDS_MAX} free blocks do not suffice");
 }
 
-/// As `needs`, for a write, which may be short: then its first bytes are there, and only they.
+/// As `needs`, for what writes `bytes` into a file and may stop short: then its first bytes are there, and only
+/// they. `change` gives where they went and how many there are.
 #[track_caller]
-fn write_needs(base: &HeapVolume, path: &str, offset: Option<u64>, bytes: &[u8]) -> u32 {
-    let ino = at(base, path);
+fn part_needs(
+    base: &HeapVolume,
+    path: &str,
+    bytes: &[u8],
+    change: impl Fn(&HeapVolume) -> Result<(u64, usize), Errno>,
+) -> u32 {
     for free in 0..NEEDS_MAX {
         let volume = volumes::remount(base);
         let before = snapshot(&volume);
         volumes::tick();
         let hog = volumes::leave_free(&volume, free);
-        let answer = match offset {
-            Some(offset) => volume.write(ino, offset, bytes).map(|count| (offset, count)),
-            None => volume.append(ino, bytes),
-        };
+        let answer = change(&volume);
         drop(hog);
         assert_sound(&volume);
         let mut after = snapshot(&volume);
@@ -136,6 +138,15 @@ fn write_needs(base: &HeapVolume, path: &str, offset: Option<u64>, bytes: &[u8])
     panic!("{NEEDS_MAX} free blocks do not suffice");
 }
 
+#[track_caller]
+fn write_needs(base: &HeapVolume, path: &str, offset: Option<u64>, bytes: &[u8]) -> u32 {
+    let ino = at(base, path);
+    part_needs(base, path, bytes, |volume| match offset {
+        Some(offset) => volume.write(ino, offset, bytes).map(|count| (offset, count)),
+        None => volume.append(ino, bytes),
+    })
+}
+
 fn at(volume: &HeapVolume, path: &str) -> Ino {
     path.split('/')
         .filter(|name| !name.is_empty())
@@ -144,7 +155,7 @@ fn at(volume: &HeapVolume, path: &str) -> Ino {
 
 /// Directories with few and with many names, files of all shapes, attributes inside and outside of inodes.
 fn base() -> HeapVolume {
-    let volume = volumes::volume(1_500);
+    let volume = volumes::volume(3_000);
     let create = |dir, name: &[u8], new| volume.create(dir, name, &new).unwrap().ino;
     create(ROOT, b"empty", directory());
     let some = create(ROOT, b"some", directory());
@@ -152,6 +163,8 @@ fn base() -> HeapVolume {
     volume.write(data, 0, &content(1, 10_000)).unwrap();
     create(some, b"sub", directory());
     create(some, b"nothing", file());
+    let small = create(some, b"small", file());
+    volume.write(small, 0, &content(2, 60)).unwrap();
     // As many names of 250 bytes as one leaf takes.
     let full = create(ROOT, b"full", directory());
     for number in 0..14 {
@@ -243,6 +256,11 @@ fn renames() {
     }
     assert_eq!(rename((some, b"data"), (full, &long_name(3)), none), 0);
     assert_eq!(rename((full, &long_name(3)), (some, b"data"), none), 0);
+    // What stays behind is an inode more, and takes the old name's place.
+    let whiteout = RenameFlags::WHITEOUT;
+    assert_eq!(rename((some, b"data"), (some, b"other"), whiteout), 0);
+    assert_eq!(rename((some, b"data"), (empty, b"other"), whiteout), 1);
+    assert_eq!(rename((some, b"data"), (full, &long_name(3)), whiteout), 0);
     // A longer name in a directory that has no room for it.
     let volume = base();
     volume.create(full, b"short", &file()).unwrap();
@@ -273,6 +291,123 @@ fn writes() {
     assert_eq!(append("/some/data", 12 * 4096), 12);
     assert_eq!(append("/some/nothing", 12 * 4096), 12);
     assert_eq!(append("/leaf", 12 * 4096), 13);
+}
+
+/// Files that lie in their inodes, and leave them.
+#[test]
+fn small_files() {
+    let volume = base();
+    let bytes = content(7, 9_000);
+    let write = |offset, len: usize| write_needs(&volume, "/some/small", Some(offset), &bytes[..len]);
+    assert_eq!(write(10, 40), 0);
+    assert_eq!(write(60, 44), 0);
+    assert_eq!(write(60, 45), 1);
+    assert_eq!(write(0, 9_000), 3);
+    assert_eq!(write(20_000, 1), 2);
+    assert_eq!(write_needs(&volume, "/some/small", None, &bytes), 3);
+    let small = at(&volume, "some/small");
+    for (size, blocks) in [(104, 0), (105, 1), (1_000_000, 1)] {
+        let set = SetAttr { size_bytes: Some(size), ..Default::default() };
+        assert_eq!(needs(&volume, |v| v.setattr(small, &set)), blocks, "to {size}");
+    }
+}
+
+#[test]
+fn reserving() {
+    let volume = base();
+    let reserve = |path: &str, mode, offset, len| {
+        let ino = at(&volume, path);
+        needs(&volume, |v| v.allocate(ino, mode, offset, len))
+    };
+    let plain = AllocateMode::empty();
+    for mode in [plain, AllocateMode::KEEP_SIZE, AllocateMode::ZERO_RANGE] {
+        assert_eq!(reserve("/some/nothing", mode, 0, 12 * 4096), 12);
+        assert_eq!(reserve("/some/data", mode, 0, 20_000), 2);
+        // What lies in the inode goes into the first block.
+        assert_eq!(reserve("/some/small", mode, 100, 9_000), 3);
+        // Holes between extents, and behind the last one, which a full inode or leaf has no room for.
+        assert_eq!(reserve("/eight", mode, 4096, 3 * 8192), 4);
+        assert_eq!(reserve("/eight", mode, 200_000, 8192), 4);
+        assert_eq!(reserve("/leaf", mode, 500 * 8192, 5 * 4096), 6);
+        assert_eq!(reserve("/leaves", mode, 800 * 8192, 8 * 4096), 8);
+    }
+    assert_eq!(reserve("/some/small", AllocateMode::ZERO_RANGE, 10, 20), 0);
+}
+
+#[test]
+fn holes_and_shifted_ranges() {
+    let volume = base();
+    let solid = volume.create(ROOT, b"solid", &file()).unwrap().ino;
+    volume.write(solid, 0, &content(3, 30 * 4096)).unwrap();
+    // Extents of three blocks: as many as an inode holds, and as a leaf holds.
+    let [eight, leaf] = [(&b"wide"[..], 8), (b"wider", 338)].map(|(name, extents)| {
+        let ino = volume.create(ROOT, name, &file()).unwrap().ino;
+        for number in 0..extents {
+            volume.write(ino, number * 16_384, &content(4, 3 * 4096)).unwrap();
+        }
+        ino
+    });
+    let change = |ino, mode, offset, len| needs(&volume, |v| v.allocate(ino, mode, offset, len));
+    let punch = AllocateMode::PUNCH_HOLE | AllocateMode::KEEP_SIZE;
+    assert_eq!(change(solid, punch, 4096, 8192), 0);
+    assert_eq!(change(solid, punch, 5_000, 100), 0);
+    assert_eq!(change(at(&volume, "some/small"), punch, 5, 10), 0);
+    // A full inode gets a leaf, a full leaf a neighbour.
+    assert_eq!(change(eight, punch, 4096, 4096), 1);
+    assert_eq!(change(leaf, punch, 16_384 + 4096, 4096), 1);
+    assert_eq!(change(eight, punch, 16_384, 16_384), 0);
+
+    let (collapse, insert) = (AllocateMode::COLLAPSE_RANGE, AllocateMode::INSERT_RANGE);
+    assert_eq!(change(solid, collapse, 4096, 8192), 0);
+    assert_eq!(change(eight, collapse, 16_384, 16_384), 0);
+    assert_eq!(change(solid, insert, 4096, 8192), 0);
+    // Inside of an extent, which it splits.
+    assert_eq!(change(eight, insert, 4096, 4096), 1);
+    assert_eq!(change(at(&volume, "some/small"), insert, 0, 4096), 1);
+}
+
+#[test]
+fn copies() {
+    let volume = base();
+    let bytes = seen(&volume, at(&volume, "some/data")).data;
+    let from = at(&volume, "some/data");
+    let copy = |path: &str, offset: u64| {
+        let to = at(&volume, path);
+        part_needs(&volume, path, &bytes, |v| {
+            let count = v.copy_range(from, 0, to, offset, bytes.len() as u64)?;
+            Ok((offset, usize::try_from(count).unwrap()))
+        })
+    };
+    assert_eq!(copy("/some/nothing", 0), 3);
+    assert_eq!(copy("/some/small", 0), 3);
+    assert_eq!(copy("/some/data", 20_000), 4);
+    assert_eq!(copy("/leaf", 500 * 8192), 4);
+}
+
+#[test]
+fn files_without_a_name() {
+    let volume = base();
+    let [empty, some] = ["empty", "some"].map(|path| at(&volume, path));
+    let unnamed = |v: &HeapVolume| v.create_unnamed(some, &file()).map(|attr| v.forget(attr.ino));
+    let named = |dir| {
+        move |v: &HeapVolume| {
+            let ino = v.create_unnamed(dir, &file())?.ino;
+            let answer = v.link(ino, dir, b"named");
+            v.forget(ino);
+            answer
+        }
+    };
+    assert_eq!(needs(&volume, named(some)), 0);
+    assert_eq!(needs(&volume, named(empty)), 1);
+    fill_table(&volume);
+    assert_eq!(needs(&volume, named(some)), 1);
+    // It comes and goes: only the inode table stays longer.
+    let full = volumes::remount(&volume);
+    let hog = volumes::leave_free(&full, 0);
+    assert_eq!(unnamed(&full), Err(Errno::ENOSPC));
+    drop(hog);
+    assert_eq!(unnamed(&full), Ok(()));
+    assert_sound(&full);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Random operations on small volumes, compared with the oracle answer by answer.
+//! Random operations on small volumes, compared with the oracle answer by answer: 20,000 sequences.
 
 #[path = "model/mod.rs"]
 mod model;
@@ -65,12 +65,12 @@ fn random_in(
 
 #[test]
 fn tiny_volumes() {
-    random(800, 16..80_u32, operation(), 80);
+    random(14_000, 16..80_u32, operation(), 80);
 }
 
 #[test]
 fn small_volumes() {
-    random(500, 80..1_200_u32, operation(), 80);
+    random(3_000, 80..1_200_u32, operation(), 80);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn long_lives() {
 /// Freed blocks come back only after a commit, which operations that find no space ask for.
 #[test]
 fn durable_volumes() {
-    random_in(World::durable, 150, 16..1_000_u32, operation(), 120);
+    random_in(World::durable, 500, 16..1_000_u32, operation(), 120);
 }
 
 #[test]
@@ -115,17 +115,17 @@ fn volumes_grow_by_groups() {
 
 #[test]
 fn growing_and_shrinking_directories() {
-    random(120, 60..600_u32, on_directories(), 40);
+    random(240, 60..600_u32, on_directories(), 40);
 }
 
 #[test]
 fn fragmented_files() {
-    random(100, 40..4_000_u32, on_extents(), 40);
+    random(150, 40..4_000_u32, on_extents(), 40);
 }
 
 #[test]
 fn extended_attributes() {
-    random(200, 16..300_u32, on_xattrs(), 120);
+    random(1_500, 16..300_u32, on_xattrs(), 120);
 }
 
 /// The oracle itself, compared with the host's file system.
@@ -133,7 +133,7 @@ fn extended_attributes() {
 #[test]
 fn the_host_agrees_with_the_oracle() {
     let operations = prop::collection::vec(operation(), 1..80);
-    TestRunner::new(config(300))
+    TestRunner::new(config(1_000))
         .run(&operations, |operations| {
             let mut host = model::host::Host::new();
             for operation in &operations {
