@@ -7,7 +7,7 @@ use model::volumes::{self, HeapVolume, ROOT, directory, file, new};
 use sabfs::core::check::check;
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;
-use sabfs::vfs::{Ino, XattrFlags};
+use sabfs::vfs::{Caller, Ino, XattrFlags};
 
 const NONE: XattrFlags = XattrFlags::empty();
 
@@ -185,5 +185,43 @@ fn attributes_survive_a_mount() {
     let volume = volumes::remount(&volume);
     assert_eq!(volume.get_xattr(ino, b"user.a").unwrap(), b"inline");
     assert_eq!(volume.get_xattr(dir, b"user.b").unwrap(), [9; 3_000]);
+    assert_sound(&volume);
+}
+
+/// What `permissions` compares with the kernel for `user.`, whose other namespaces take capabilities that a thread
+/// does not lose with its user.
+#[test]
+fn callers() {
+    let (volume, ino) = sample();
+    let caller = |uid, checked| Caller { uid, gid: 7, groups: &[], checked };
+    let (owner, other, root) = (caller(1, true), caller(8, true), caller(0, true));
+    let [owner, other, root] = [&owner, &other, &root].map(|caller| volume.as_caller(caller));
+    for name in [&b"user.a"[..], b"trusted.a", b"security.a"] {
+        assert_eq!(root.set_xattr(ino, name, b"v", NONE), Ok(()));
+        assert_eq!(root.get_xattr(ino, name).unwrap(), b"v");
+    }
+    for (name, read, write) in [
+        (&b"user.a"[..], Err(Errno::EACCES), Err(Errno::EACCES)),
+        (b"trusted.a", Err(Errno::ENODATA), Err(Errno::EPERM)),
+        (b"security.a", Ok(b"v".to_vec()), Err(Errno::EPERM)),
+    ] {
+        assert_eq!(other.get_xattr(ino, name), read);
+        assert_eq!(other.set_xattr(ino, name, b"w", NONE), write);
+        assert_eq!(other.remove_xattr(ino, name), write);
+    }
+    assert_eq!(owner.set_xattr(ino, b"user.a", b"w", XattrFlags::REPLACE), Ok(()));
+    assert_eq!(owner.set_xattr(ino, b"trusted.a", b"w", NONE), Err(Errno::EPERM));
+    let names = |list: Vec<Vec<u8>>| {
+        let mut list = list;
+        list.sort();
+        list
+    };
+    assert_eq!(names(root.list_xattr(ino).unwrap()), [&b"security.a"[..], b"trusted.a", b"user.a"]);
+    assert_eq!(names(owner.list_xattr(ino).unwrap()), [&b"security.a"[..], b"user.a"]);
+    assert_eq!(owner.remove_xattr(ino, b"user.a"), Ok(()));
+    // The checks ask the mode alone, so a list would be kept and mean nothing.
+    let acl = b"system.posix_acl_access";
+    assert_eq!(owner.set_xattr(ino, acl, b"v", NONE), Err(Errno::EOPNOTSUPP));
+    assert_eq!(volume.set_xattr(ino, acl, b"v", NONE), Ok(()));
     assert_sound(&volume);
 }

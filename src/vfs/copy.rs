@@ -1,10 +1,10 @@
 //! Copying bytes from file to file inside a volume, holes included.
 
-use super::Volume;
 use super::allocate::punch;
 use super::attr::modified;
 use super::data::{CHUNK_MAX, regular, resize};
 use super::types::Ino;
+use super::{AsCaller, Volume};
 use crate::core::Note;
 use crate::errno::Errno;
 use crate::format::FILE_SIZE_MAX;
@@ -108,5 +108,20 @@ impl<S: Store> Volume<S> {
             txn.note(Note::Modify(ino));
             txn.put_inode(&inode)
         })
+    }
+}
+
+impl<S: Store> AsCaller<'_, S> {
+    /// As `Volume::copy_range`, which costs the target its set-ID bits as `write` does.
+    pub fn copy_range(
+        &self,
+        from: Ino,
+        from_offset: u64,
+        to: Ino,
+        to_offset: u64,
+        len: u64,
+    ) -> Result<u64, Errno> {
+        self.drop_set_id(to)?;
+        self.volume.copy_range(from, from_offset, to, to_offset, len)
     }
 }

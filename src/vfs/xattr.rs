@@ -4,16 +4,12 @@
 //! `system.posix_acl_default`. Values are bytes that nobody here looks at; the mode's bits follow an
 //! access control list that is set with [`Volume::set_acl`].
 //!
-//! Nothing here knows who asks. Before the call a front end with several users checks that
-//! - `trusted.` is asked for by a privileged caller (else `EPERM` to change, `ENODATA` to read) and is left
-//!   out of what others list,
-//! - `user.` is readable or writable by the file's permission bits (`EACCES`), and of a sticky directory
-//!   changed by its owner alone (`EPERM`),
-//! - an access control list is changed by the owner alone (`EPERM`), `security.` by a privileged caller
-//!   (`EPERM`).
+//! A volume's own operations do not know who asks; those of [`AsCaller`] do, by the rules of
+//! [`super::xattr_allowed`].
 
-use super::Volume;
-use super::types::Ino;
+use super::access::xattr_allowed;
+use super::types::{Attr, Ino};
+use super::{AsCaller, Volume};
 use crate::core::{self, Note, XattrList};
 use crate::errno::Errno;
 use crate::format::{
@@ -190,5 +186,49 @@ impl<S: Store> Volume<S> {
             txn.put_inode(&inode)
         });
         answer.map_err(|errno| if errno == Errno::E2BIG { Errno::ENOSPC } else { errno })
+    }
+}
+
+impl<S: Store> AsCaller<'_, S> {
+    /// As `Volume::get_xattr`; `EACCES` for `user.` of what the caller may not read, `ENODATA` for
+    /// `trusted.` unless it is root.
+    pub fn get_xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        check_length(name)?;
+        xattr_allowed(&self.volume.getattr(ino)?, self.caller, name, false)?;
+        self.volume.get_xattr(ino, name)
+    }
+
+    /// As `Volume::list_xattr`, without `trusted.` unless the caller is root.
+    pub fn list_xattr(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Errno> {
+        let mut names = self.volume.list_xattr(ino)?;
+        names.retain(|name| self.caller.is_root() || !name.starts_with(b"trusted."));
+        Ok(names)
+    }
+
+    /// As `Volume::set_xattr`; `EACCES` for `user.` of what the caller may not write, `EPERM` for what is
+    /// the owner's or root's to change.
+    ///
+    /// `EOPNOTSUPP` for access control lists of a caller that is checked: it would be kept, but the checks
+    /// ask the mode alone.
+    pub fn set_xattr(
+        &self,
+        ino: Ino,
+        name: &[u8],
+        value: &[u8],
+        flags: XattrFlags,
+    ) -> Result<(), Errno> {
+        if self.caller.checked && name.starts_with(b"system.posix_acl_") {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        self.volume.set_xattr_if(ino, name, value, flags, |inode| self.may_change(inode, name))
+    }
+
+    /// As `Volume::remove_xattr`; who may not is answered as by `set_xattr`.
+    pub fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<(), Errno> {
+        self.volume.remove_xattr_if(ino, name, |inode| self.may_change(inode, name))
+    }
+
+    fn may_change(&self, inode: &Inode, name: &[u8]) -> core::Result<()> {
+        Ok(xattr_allowed(&Attr::of(inode), self.caller, name, true)?)
     }
 }
