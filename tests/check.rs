@@ -12,7 +12,7 @@ use sabfs::format::dirent::records;
 use sabfs::format::{BLOCK_SIZE, BlockKind, Corrupt, FileKind, Inode, RawInode, Superblock};
 use sabfs::store::Store;
 use sabfs::store::runtime as rt;
-use sabfs::vfs::{AllocateMode, Ino, Volume, XattrFlags};
+use sabfs::vfs::{AllocateMode, Volume, XattrFlags};
 use zerocopy::FromZeros;
 
 impl Sample {
@@ -65,13 +65,7 @@ fn table() {
 #[test]
 fn table_start() {
     let sample = Sample::new();
-    let mut bytes = [0; BLOCK_SIZE];
-    sample.image().read_block(3, &mut bytes);
-    let other = sample.free_block();
-    sample.image().write(other, 0, &bytes);
-    sample.edit_inode(1, |raw| raw.root[12..16].copy_from_slice(&other.to_le_bytes()));
-    sample.mark(other, true);
-    sample.mark(3, false);
+    sample.move_table();
     sample.expect(Finding::TableStart { block: 3 });
 }
 
@@ -344,28 +338,17 @@ fn directories_in_the_wrong_place() {
     sample.add_links(ROOT, 1);
     sample.expect(Finding::DirectoryTwice { inode: sample.inner });
 
-    let set_parent = |sample: &Sample, ino, parent: Ino| {
-        sample.edit_inode(ino, |raw| raw.root[8..12].copy_from_slice(&parent.to_le_bytes()));
-    };
     let sample = Sample::new();
-    set_parent(&sample, sample.inner, ROOT);
+    sample.set_parent(sample.inner, ROOT);
     let (says, found) = (ROOT, sample.outer);
     sample.expect(Finding::Parent { inode: sample.inner, says, found });
 
     let sample = Sample::new();
-    set_parent(&sample, ROOT, sample.outer);
+    sample.set_parent(ROOT, sample.outer);
     sample.expect(Finding::Parent { inode: ROOT, says: sample.outer, found: ROOT });
 
     let sample = Sample::new();
-    sample.transaction(|txn| {
-        let mut root = txn.inode(ROOT).unwrap();
-        txn.dir_remove(&mut root, b"outer").unwrap();
-        txn.put_inode(&root).unwrap();
-    });
-    sample.add_links(ROOT, u32::MAX);
-    sample.enter(sample.inner, b"outer", sample.outer, FileKind::Directory);
-    sample.add_links(sample.inner, 1);
-    set_parent(&sample, sample.outer, sample.inner);
+    sample.close_loop();
     sample.expect(Finding::Loop { inode: sample.outer });
 }
 
@@ -425,16 +408,8 @@ fn names_that_cannot_be_found() {
 #[test]
 fn names_twice() {
     let sample = Sample::new();
-    sample.volume.create(sample.inner, b"one", &file()).unwrap();
-    sample.volume.create(sample.inner, b"two", &file()).unwrap();
-    let block = sample.root_block(sample.inner);
-    let offsets = sample.record_offsets(block, sample.inner);
-    let [one, two] = offsets[..] else { panic!("{offsets:?}") };
-    sample.edit_block(block, |bytes| {
-        bytes.copy_within(one..one + 8, two);
-        bytes.copy_within(one + 16..one + 19, two + 16);
-    });
-    sample.expect(Finding::NameTwice { directory: sample.inner, block, at: two as u16 });
+    let (block, at) = sample.repeat_name();
+    sample.expect(Finding::NameTwice { directory: sample.inner, block, at });
 }
 
 #[test]

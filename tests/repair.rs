@@ -485,6 +485,11 @@ fn what_has_a_choice_in_it_is_left() {
         },
         |sample| Finding::NameDangling { directory: sample.outer, inode: sample.file },
     );
+    plant_is_left(Sample::move_table, |_| Finding::TableStart { block: 3 });
+    plant_is_left(Sample::close_loop, |sample| Finding::Loop { inode: sample.outer });
+    let sample = Sample::new();
+    let (block, at) = sample.repeat_name();
+    is_left(&sealed(sample.image()), &Finding::NameTwice { directory: sample.inner, block, at });
 }
 
 #[test]

@@ -142,4 +142,47 @@ impl Sample {
         self.image().read_block(leaf, &mut bytes);
         records(&bytes, dir, leaf).map(Result::unwrap).filter(|r| r.inode != 0).map(|r| r.at).collect()
     }
+
+    /// The inode table's first block lies where no superblock says.
+    pub fn move_table(&self) {
+        let mut bytes = [0; BLOCK_SIZE];
+        self.image().read_block(3, &mut bytes);
+        let other = self.free_block();
+        self.image().write(other, 0, &bytes);
+        self.edit_inode(1, |raw| raw.root[12..16].copy_from_slice(&other.to_le_bytes()));
+        self.mark(other, true);
+        self.mark(3, false);
+    }
+
+    /// Says that a directory's parent is another one.
+    pub fn set_parent(&self, ino: Ino, parent: Ino) {
+        self.edit_inode(ino, |raw| raw.root[8..12].copy_from_slice(&parent.to_le_bytes()));
+    }
+
+    /// `outer`, which has lost its name in the root, gets one in a directory below it.
+    pub fn close_loop(&self) {
+        self.transaction(|txn| {
+            let mut root = txn.inode(ROOT).unwrap();
+            txn.dir_remove(&mut root, b"outer").unwrap();
+            txn.put_inode(&root).unwrap();
+        });
+        self.add_links(ROOT, u32::MAX);
+        self.enter(self.inner, b"outer", self.outer, FileKind::Directory);
+        self.add_links(self.inner, 1);
+        self.set_parent(self.outer, self.inner);
+    }
+
+    /// A directory has a name twice. Gives the second one's block and place in it.
+    pub fn repeat_name(&self) -> (u32, u16) {
+        self.volume.create(self.inner, b"one", &file()).unwrap();
+        self.volume.create(self.inner, b"two", &file()).unwrap();
+        let block = self.root_block(self.inner);
+        let offsets = self.record_offsets(block, self.inner);
+        let [one, two] = offsets[..] else { panic!("{offsets:?}") };
+        self.edit_block(block, |bytes| {
+            bytes.copy_within(one..one + 8, two);
+            bytes.copy_within(one + 16..one + 19, two + 16);
+        });
+        (block, two as u16)
+    }
 }
