@@ -6,7 +6,11 @@ need fsx
 OPERATIONS=100000
 if [ -n "${SABFS_LONG+set}" ]; then OPERATIONS=1000000; fi
 
+# Without a least size it asks now and then to reserve 0 bytes, which is EINVAL everywhere.
 cat >"$WORK/fsx.toml" <<'TEXT'
+[opsize]
+min = 1
+
 [weights]
 close_open = 1.0
 invalidate = 1.0
