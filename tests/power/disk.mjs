@@ -8,6 +8,7 @@ const OPTION = { exportName: 1, abort: 2, info: 6, go: 7 };
 const COMMAND = { read: 0, write: 1, disconnect: 2, flush: 3 };
 const HAS_FLAGS = 1, SEND_FLUSH = 4;
 const EINVAL = 22;
+const CLOSED = new Error('the connection was closed');
 
 export class Disk {
   #stable;
@@ -17,6 +18,7 @@ export class Disk {
   #sockets = new Set();
   #server;
   #hasPower = true;
+  #trap;
   flushes = 0;
   writes = 0;
   // A disk that lies says that it has flushed, and has not.
@@ -36,7 +38,7 @@ export class Disk {
       socket.on('error', () => {});
       socket.on('close', () => this.#sockets.delete(socket));
       this.#talk(socket).catch((error) => {
-        if (this.#hasPower) console.error(`the disk: ${error.stack}`);
+        if (error !== CLOSED) console.error(error);
         socket.destroy();
       });
     });
@@ -48,13 +50,19 @@ export class Disk {
     await new Promise((resolve) => (this.#server ? this.#server.close(resolve) : resolve()));
   }
 
+  /** Resolves at the so manyth of these commands ("write" or "flush"), of which nobody hears any more: the power has failed. */
+  failAt(name, count) {
+    return new Promise((resolve) => (this.#trap = { command: COMMAND[name], count, resolve }));
+  }
+
   /**
    * The power fails: from now on nothing is answered. Each sector of each write since the last flush is lost, or not, as
    * `survives(write, sector)` says; gives how many there were and how many are left.
    */
   fail(survives) {
+    // The connection stays: the guest must not see errors, only silence.
     this.#hasPower = false;
-    for (const socket of this.#sockets) socket.destroy();
+    this.#trap = undefined;
     const told = { writes: this.#unflushed.length, sectors: 0, left: 0 };
     this.#unflushed.forEach(({ at, bytes }, write) => {
       for (let from = 0; from < bytes.length; from += SECTOR) {
@@ -69,7 +77,9 @@ export class Disk {
     return told;
   }
 
+  /** For the next machine; what was connected before the power failed is not listened to any more. */
   powerOn() {
+    for (const socket of this.#sockets) socket.destroy();
     this.#hasPower = true;
   }
 
@@ -80,7 +90,14 @@ export class Disk {
       const header = await take(28);
       const command = header.readUInt16BE(6), at = Number(header.readBigUInt64BE(16)), length = header.readUInt32BE(24);
       const bytes = command === COMMAND.write ? await take(length) : undefined;
-      if (command === COMMAND.disconnect || !this.#hasPower) return void socket.end();
+      if (this.#trap?.command === command && --this.#trap.count === 0) {
+        this.#hasPower = false;
+        // Some of its sectors may be written yet.
+        if (bytes) this.#write(at, bytes);
+        this.#trap.resolve();
+      }
+      if (!this.#hasPower) return;
+      if (command === COMMAND.disconnect) return void socket.end();
       const reply = Buffer.alloc(16);
       reply.writeUInt32BE(0x67446698, 0);
       header.copy(reply, 8, 8, 16);
@@ -170,11 +187,11 @@ function reader(socket) {
   let over = false;
   socket.on('close', () => {
     over = true;
-    wanted?.reject(new Error('the connection was closed'));
+    wanted?.reject(CLOSED);
   });
   return (length) =>
     new Promise((resolve, reject) => {
-      if (over) return void reject(new Error('the connection was closed'));
+      if (over) return void reject(CLOSED);
       wanted = { length, resolve, reject };
       serve();
     });

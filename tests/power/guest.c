@@ -114,6 +114,16 @@ static void open_port(void) {
   must(tcsetattr(port, TCSANOW, &mode), "tcsetattr");
 }
 
+// How soon the kernel writes what nobody syncs, in hundredths of a second.
+static void write_back_after(const char *time) {
+  static const char *const names[] = {"/proc/sys/vm/dirty_writeback_centisecs", "/proc/sys/vm/dirty_expire_centisecs"};
+  for (int name = 0; name < 2; name++) {
+    int file = must(open(names[name], O_WRONLY), names[name]);
+    must(write(file, time, strlen(time)), names[name]);
+    close(file);
+  }
+}
+
 static void tell_of_cache(void) {
   char mode[64] = "";
   int file = must(open("/sys/block/vda/queue/write_cache", O_RDONLY), "open write_cache");
@@ -145,11 +155,13 @@ int main(void) {
   open_port();
   load_modules(getenv("MODULES") ?: "");
   tell_of_cache();
+  if (getenv("WRITEBACK")) write_back_after(getenv("WRITEBACK"));
   // The disk may still be looked for.
   for (int tries = 0; access("/dev/vda", F_OK) && tries < 500; tries++) usleep(10000);
   must(mount("/dev/vda", "/disk", "ext4", 0, ""), "mount the disk");
   tell("step ext4");
-  if (!access(VOLUME "/image", F_OK)) must_end_well(start("check", NULL), "sabfs check");
+  int is_new = access(VOLUME, F_OK);
+  must_end_well(start(is_new ? "mkfs" : "check", NULL), is_new ? "sabfs mkfs" : "sabfs check");
   tell("step checked");
   pid_t server = mount_volume();
   tell("step mounted");

@@ -63,10 +63,10 @@ class Machine {
   }
 
   /**
-   * Boots, follows the guest until `isEnough(line)`, lets `linger_ms` go by and ends the power. Gives what was found, if the
-   * guest came so far. With `settings.FINAL` the guest ends by itself.
+   * Boots, follows the guest until `isEnough(line)`, waits for the `moment` and ends the power. Gives what was wrong, and what
+   * was lost. With `settings.FINAL` the guest ends by itself.
    */
-  async run({ settings = {}, isEnough = () => false, linger_ms = 0, lies = false }) {
+  async run({ settings = {}, isEnough = () => false, moment = async () => {}, lies = false, survives }) {
     const round = ++this.#boots;
     const found = [], bad = [];
     let mode, verified = false, ended = false, loaded = false, lastLine = Date.now();
@@ -98,11 +98,14 @@ class Machine {
       if (Date.now() - lastLine > SILENCE_MS) bad.push('the guest fell silent') && resolve();
     }, 1000);
     await Promise.race([enough, guest.over]);
-    const isOver = !settings.FINAL && (await Promise.race([guest.over.then(() => true), sleep(linger_ms, false)]));
-    if (settings.FINAL) await Promise.race([guest.over, enough]);
+    const isOver = !settings.FINAL && (await Promise.race([
+      guest.over.then(() => true),
+      moment(this.#disk).then(() => false),
+      sleep(SILENCE_MS, false, { ref: false }),
+    ]));
     clearInterval(silence);
     // At one stroke: the disk answers nothing from here on, and nothing that it answered was not flushed.
-    const lost = this.#disk.fail(this.#survival());
+    const lost = this.#disk.fail(survives ?? this.#survival());
     this.#disk.lies = false;
     await guest.kill();
     if (verified && !loaded) this.#judge(found, bad);
@@ -132,6 +135,13 @@ class Machine {
 
 const isStep = (name) => (line) => line === `step ${name}`;
 
+// When the power fails: at a flush, which is not done any more, at a write, or at any time.
+function momentOf(kind, count) {
+  if (kind < 2) return (disk) => disk.failAt('flush', count);
+  if (kind === 2) return (disk) => disk.failAt('write', count);
+  return () => sleep(5 * count);
+}
+
 // After so many acknowledgements.
 function afterAcknowledged(ledger, count) {
   let enough;
@@ -159,13 +169,17 @@ test(`nothing that was acknowledged is lost in ${ROUNDS} failures of the power`,
         if (round % 4 === 3) {
           // The power fails again while the volume is being recovered, checked or looked at.
           const step = ['ext4', 'checked', 'mounted'][one.below(3)];
-          const { bad, lost } = await one.run({ isEnough: isStep(step), linger_ms: one.below(400) });
+          const delay_ms = one.below(400);
+          const { bad, lost } = await one.run({ isEnough: isStep(step), moment: () => sleep(delay_ms) });
           t.diagnostic(`failed after the step "${step}"; of ${lost.sectors} sectors that were not flushed ${lost.left} are left`);
           assert.deepEqual(bad, []);
         }
         const before = one.ledger.acknowledged;
         const isEnough = afterAcknowledged(one.ledger, 20 + one.below(600));
-        const { bad, lost, mode, flushes } = await one.run({ isEnough, linger_ms: one.below(50) });
+        // How long what nobody syncs stays in the guest's memory, in hundredths of a second: also that can be half on the disk.
+        const settings = { WRITEBACK: [5, 30, 500][one.below(3)] };
+        const moment = momentOf(one.below(4), 1 + one.below(20));
+        const { bad, lost, mode, flushes } = await one.run({ isEnough, moment, settings });
         t.diagnostic(`${one.ledger.acknowledged - before} acknowledged, ${flushes} flushes so far; ` +
           `of ${lost.sectors} sectors that were not flushed ${lost.left} are left`);
         assert.deepEqual(bad, []);
@@ -184,7 +198,7 @@ test(`nothing that was acknowledged is lost in ${ROUNDS} failures of the power`,
 // What the test is worth: it has to notice when a flush is missing anywhere on the way.
 async function mustMiss(t, { settings, lies }) {
   await withMachine(t, async (one) => {
-    const { bad } = await one.run({ settings, lies, isEnough: afterAcknowledged(one.ledger, 300) });
+    const { bad } = await one.run({ settings, lies, survives: () => false, isEnough: afterAcknowledged(one.ledger, 300) });
     assert.deepEqual(bad, []);
     const after = await one.run({ isEnough: isStep('verified') });
     const missing = after.bad.filter((line) => / was acknowledged|could not be mounted/.test(line));
