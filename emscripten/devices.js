@@ -139,7 +139,9 @@ const SabfsDevices = {
         const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
         // The second field is the program's name in brackets and may itself hold brackets and spaces.
         const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-        return 'ZX'.includes(fields[0]) ? null : fields[19];
+        // Counted from the start of the machine, of which there may have been several since the lock was taken.
+        const boot = fs.readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+        return 'ZX'.includes(fields[0]) ? null : `${fields[19]} ${boot}`;
       } catch {
         return null;
       }

@@ -3,11 +3,13 @@
 //! `lock` names the owner, in one line of JSON, so that programs in other languages can take part:
 //!
 //! ```text
-//! {"pid":4711,"start":"8612345"}
+//! {"pid":4711,"start":"8612345 0b7a2d9e-6f1c-4a53-8f0d-3a1de1c9b6f4"}
 //! ```
 //! `start` is when the process began, so that another process that was given the same number later is not
-//! taken for the owner: on Linux field 22 of `/proc/PID/stat`, elsewhere what `ps -o lstart= -p PID` prints,
-//! trimmed. The lock is stale when no process has that number and start.
+//! taken for the owner: on Linux field 22 of `/proc/PID/stat`, which counts from the start of the machine, and
+//! `/proc/sys/kernel/random/boot_id`, as a lock outlives a failure of the power and machines start much
+//! the same each time; elsewhere what `ps -o lstart= -p PID` prints, trimmed. The lock is stale when no process has
+//! that number and start.
 //!
 //! How it is taken: the line is written to a file of another name, which is then hard-linked to `lock`. A
 //! link to a name that exists fails, so exactly one process succeeds, and nobody sees half a line. A stale
@@ -125,7 +127,9 @@ fn start_of(pid: u32) -> Option<String> {
     if matches!(fields.clone().next(), Some("Z" | "X")) {
         return None;
     }
-    fields.nth(19).map(str::to_owned)
+    let ticks = fields.nth(19)?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(format!("{ticks} {}", boot.trim()))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -155,6 +159,9 @@ impl VolumeFolder {
             let path = path.to_owned();
             move |error| FolderError::Io { doing, path, error }
         };
+        // What has no name yet once the power has failed is lost with all that was flushed into it.
+        let names_in =
+            if path.join("journal").exists() { Vec::new() } else { with_parents_to_be_made(path) };
         fs::create_dir_all(path).map_err(io("make the folder", path))?;
         let open = |name| {
             let file = path.join(name);
@@ -184,7 +191,11 @@ impl VolumeFolder {
                 return Err(error);
             }
         };
-        Ok(Self { image, journal, lock, owner })
+        let folder = Self { image, journal, lock, owner };
+        for directory in names_in {
+            sync_names(&directory).map_err(io("sync", &directory))?;
+        }
+        Ok(folder)
     }
 
     /// Devices on the image and the journal. They do not outlive the lock: keep the folder.
@@ -204,6 +215,30 @@ impl Drop for VolumeFolder {
             // Nobody to tell if it fails; the next opener finds the lock stale.
             let _ = fs::remove_file(&self.lock);
         }
+    }
+}
+
+/// The directories that get new names when `path` is made: itself, and upwards until one that is there.
+fn with_parents_to_be_made(path: &Path) -> Vec<PathBuf> {
+    let mut directories = vec![path.to_owned()];
+    for directory in path.ancestors() {
+        if directory.exists() {
+            break;
+        }
+        directories.extend(directory.parent().map(|parent| match parent.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => parent.to_owned(),
+        }));
+    }
+    directories
+}
+
+/// Makes the names in a directory durable.
+fn sync_names(directory: &Path) -> io::Result<()> {
+    match File::open(directory)?.sync_all() {
+        // A host that does not know this for directories promises what it promises.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        result => result,
     }
 }
 
@@ -277,6 +312,21 @@ mod tests {
     }
 
     #[test]
+    fn the_directories_with_new_names_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        assert_eq!(with_parents_to_be_made(path), [path]);
+        assert_eq!(
+            with_parents_to_be_made(&path.join("a/b")),
+            [path.join("a/b"), path.join("a"), path.to_owned()]
+        );
+        let relative = Path::new("a folder that is not there");
+        assert_eq!(with_parents_to_be_made(relative), [relative, Path::new(".")]);
+        drop(VolumeFolder::open(&path.join("a/b")).unwrap());
+        assert_eq!(fs::read_dir(path.join("a/b")).unwrap().count(), 2);
+    }
+
+    #[test]
     fn the_second_opener_is_told_who_has_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("volume");
@@ -304,8 +354,16 @@ mod tests {
         let error = VolumeFolder::open(folder.path()).err().unwrap();
         assert!(matches!(error, FolderError::Busy { pid: Some(busy), .. } if busy == pid), "{error}");
         // The same number, but another process.
-        fs::write(&lock, Owner { pid, start: format!("{start}0") }.line()).unwrap();
+        fs::write(&lock, Owner { pid, start: format!("1{start}") }.line()).unwrap();
         drop(VolumeFolder::open(folder.path()).unwrap());
+        // The same number and the same time, but after another start of the machine.
+        #[cfg(target_os = "linux")]
+        {
+            let (ticks, _) = start.split_once(' ').unwrap();
+            let before = format!("{ticks} 00000000-0000-4000-8000-000000000000");
+            fs::write(&lock, Owner { pid, start: before }.line()).unwrap();
+            drop(VolumeFolder::open(folder.path()).unwrap());
+        }
         fs::write(&lock, Owner { pid, start }.line()).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
