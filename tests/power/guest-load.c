@@ -5,13 +5,13 @@
 //   slots.ID          slots of 1,500 bytes, overwritten in place in random order; every other one lies in two blocks
 //   spool.ROUND/new   mails: written in tmp, fsynced, renamed, the directory fsynced. The even ones are deleted when the next one
 //                     has been delivered, and the directory fsynced again
-//   bulk/             files that nobody syncs
+//   bulk/             files that nobody syncs; with OVERWRITE they are overwritten, too, and not only made anew
 #include "guest.h"
 #include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
 
-enum { SLOT_BYTES = 1500, LINE_BYTES = 32, MAIL_MOST = 9000, BULK_FILES = 24, BULK_MOST = 200000 };
+enum { SECTOR = 512, SLOT_BYTES = 1500, LINE_BYTES = 32, MAIL_MOST = 9000, BULK_FILES = 24, BULK_MOST = 200000 };
 
 static uint64_t state;
 
@@ -35,8 +35,30 @@ static uint64_t mail_key(int round, int id, int number) { return 1u + ((uint64_t
 static size_t mail_length(uint64_t key) { return 1 + mixed(key) % MAIL_MOST; }
 
 static void slot_content(uint8_t *bytes, int id, int slot, uint64_t value) {
+  if (value == 0) {
+    // It was never written.
+    memset(bytes, 0, SLOT_BYTES);
+    return;
+  }
   fill(bytes, SLOT_BYTES, ((uint64_t)id * SLOTS + slot) * 1000003u + value);
   memcpy(bytes, &value, sizeof value);
+}
+
+// Whether each sector of a slot is of `value` or of one of the two before.
+static int is_mixed(const uint8_t *found, int id, int slot, uint64_t value) {
+  uint8_t wanted[SLOT_BYTES];
+  long start = (long)slot * SLOT_BYTES;
+  for (long from = 0, to; from < SLOT_BYTES; from = to) {
+    to = from + SECTOR - (start + from) % SECTOR;
+    if (to > SLOT_BYTES) to = SLOT_BYTES;
+    int is_known = 0;
+    for (uint64_t back = 0; back <= 2 && back <= value && !is_known; back++) {
+      slot_content(wanted, id, slot, value - back);
+      is_known = !memcmp(found + from, wanted + from, to - from);
+    }
+    if (!is_known) return 0;
+  }
+  return 1;
 }
 
 static int open_file(const char *name, int id, int flags) {
@@ -91,9 +113,8 @@ static long log_lines(int id) {
   return number;
 }
 
-static void read_slots(int id, uint64_t values[SLOTS]) {
+static void read_slots(int id, uint64_t values[SLOTS], int is_told) {
   static uint8_t found[SLOT_BYTES], wanted[SLOT_BYTES];
-  static const uint8_t nothing[SLOT_BYTES];
   memset(values, 0, SLOTS * sizeof *values);
   int file = open_file("slots", id, O_RDONLY);
   if (file < 0) {
@@ -103,10 +124,17 @@ static void read_slots(int id, uint64_t values[SLOTS]) {
   for (int slot = 0; slot < SLOTS; slot++) {
     size_t length = must(pread(file, found, SLOT_BYTES, (long)slot * SLOT_BYTES), "read a slot");
     memset(found + length, 0, SLOT_BYTES - length);
-    if (!memcmp(found, nothing, SLOT_BYTES)) continue;
-    memcpy(&values[slot], found, sizeof *values);
-    slot_content(wanted, id, slot, values[slot]);
-    if (memcmp(found, wanted, SLOT_BYTES)) tell("bad slot %d of file %d is torn, it says %lu", slot, id, (unsigned long)values[slot]);
+    uint64_t value;
+    memcpy(&value, found, sizeof value);
+    slot_content(wanted, id, slot, value);
+    values[slot] = value;
+    if (!memcmp(found, wanted, SLOT_BYTES)) continue;
+    // The first sector may be an old one.
+    uint64_t newest = value + 2;
+    while (newest > value && !is_mixed(found, id, slot, newest)) newest--;
+    if (!is_mixed(found, id, slot, newest)) tell("bad slot %d of file %d says %lu and is garbage", slot, id, (unsigned long)value);
+    else if (is_told) tell("found mixed %d %d %lu", id, slot, (unsigned long)newest);
+    values[slot] = newest;
   }
   close(file);
 }
@@ -159,7 +187,7 @@ void verify(int last) {
   for (int id = 0; id < LOGS; id++) tell("found log %d %ld", id, log_lines(id));
   for (int id = 0; id < SLOT_FILES; id++) {
     uint64_t values[SLOTS];
-    read_slots(id, values);
+    read_slots(id, values, 1);
     for (int slot = 0; slot < SLOTS; slot++) tell("found slot %d %d %lu", id, slot, (unsigned long)values[slot]);
   }
   verify_spool(last);
@@ -197,7 +225,7 @@ static void overwrite(int id) {
   uint64_t values[SLOTS];
   int file = must(open_file("slots", id, O_RDWR | O_CREAT), "open slots");
   sync_directory(ROOT);
-  read_slots(id, values);
+  read_slots(id, values, 0);
   for (;;) {
     int slot = random_below(SLOTS);
     slot_content(bytes, id, slot, ++values[slot]);
@@ -256,14 +284,15 @@ static void make_bulk(int last) {
   mkdir(ROOT "/bulk", 0755);
   for (;;) {
     int number = random_below(BULK_FILES), length = random_below(BULK_MOST);
-    int file = must(open_file("bulk/file", number, O_RDWR | O_CREAT), "open in bulk");
+    char from[64], to[64];
+    snprintf(from, sizeof from, ROOT "/bulk/file.%d", number);
+    if (!getenv("OVERWRITE")) unlink(from);
+    int file = must(open(from, O_RDWR | O_CREAT, 0644), "open in bulk");
     fill(bytes, length, state);
     must(pwrite(file, bytes, length, random_below(2) * random_below(BULK_MOST)), "write in bulk");
     if (random_below(3) == 0) must(ftruncate(file, random_below(BULK_MOST)), "truncate");
     close(file);
     if (random_below(4) == 0) {
-      char from[64], to[64];
-      snprintf(from, sizeof from, ROOT "/bulk/file.%d", number);
       snprintf(to, sizeof to, ROOT "/bulk/file.%d", random_below(BULK_FILES));
       must(rename(from, to), "rename in bulk");
     }

@@ -9,13 +9,22 @@ export class Ledger {
   #spools = new Map();
   // The mails as they were found, when nothing has been delivered since.
   #exactly;
+  // The slots that were a mixture when they were last looked at, with the newest number in them.
+  #mixed = new Map();
+  #overwrites = false;
   acknowledged = 0;
+  /** So many slots were found half overwritten where that may be. */
+  mixtures = 0;
   /** The last round that came to its load: its mails are to be looked for. */
   last = 0;
 
-  /** A load has begun: there is a new spool. */
-  begin(round) {
+  /**
+   * A load has begun: there is a new spool. If more than 1 MiB may be overwritten between two commits (`overwrites`), what
+   * was being overwritten when the power failed may be a mixture of old and new.
+   */
+  begin(round, overwrites) {
     this.last = round;
+    this.#overwrites = overwrites;
     this.#spools.clear();
     this.#exactly = undefined;
   }
@@ -38,10 +47,11 @@ export class Ledger {
   judge(lines) {
     const complaints = [];
     const mails = new Set();
-    const numbers = new Map();
+    const numbers = new Map(), mixed = new Map();
     for (const line of lines) {
       const [kind, ...words] = line.split(' ');
       if (kind === 'mail') mails.add(words.join(' '));
+      else if (kind === 'mixed') mixed.set(`slot ${words.slice(0, -1).join(' ')}`, Number(words.at(-1)));
       else numbers.set(`${kind} ${words.slice(0, -1).join(' ')}`, Number(words.at(-1)));
     }
     assert(numbers.size > 0, 'the guest has not told what it found');
@@ -49,6 +59,13 @@ export class Ledger {
       const found = numbers.get(place);
       if (!(found >= number)) complaints.push(`${place}: ${number} was acknowledged, ${found} is there`);
     }
+    for (const [place, newest] of mixed) {
+      if (this.#mixed.get(place) === newest) continue;
+      if (this.#numbers.get(place) >= newest) complaints.push(`${place}: ${newest} was acknowledged, and is only partly there`);
+      else if (!this.#overwrites) complaints.push(`${place}: a mixture of ${newest} and older ones, though little was overwritten`);
+      else this.mixtures++;
+    }
+    this.#mixed = mixed;
     this.#numbers = numbers;
     if (this.#exactly) {
       for (const mail of difference(this.#exactly, mails))
