@@ -157,7 +157,7 @@ function afterAcknowledged(ledger, count) {
 
 async function withMachine(t, act) {
   const one = new Machine(SEED);
-  t.diagnostic(`SABFS_SEED=${SEED}`);
+  console.log(`# ${t.name}: SABFS_SEED=${SEED}`);
   try {
     await one.start();
     return await act(one);
@@ -202,7 +202,7 @@ test(`nothing that was acknowledged is lost in ${ROUNDS} failures of the power`,
       const { bad } = await one.run({ settings: { FINAL: 1 } });
       assert.deepEqual(bad, []);
     });
-    t.diagnostic(`${one.ledger.acknowledged} acknowledged in all; ${one.ledger.mixtures} slots were half overwritten`);
+    console.log(`# ${one.ledger.acknowledged} acknowledged in all; ${one.ledger.mixtures} slots were half overwritten`);
   }));
 
 // What the test is worth: it has to notice when a flush is missing anywhere on the way.
