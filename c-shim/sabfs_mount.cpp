@@ -77,6 +77,27 @@ int sabfs_mount(const char *path, const struct sabfs_options *options) {
   return error ? error : mountAt(path);
 }
 
+int sabfs_metrics(const char *path, struct sabfs_metrics *metrics) {
+  if (!metrics) return -EFAULT;
+  const auto *volume = sabfs_volume_current();
+  if (path) {
+    auto parsed = wasmfs::path::parseFile(path);
+    if (auto error = parsed.getError()) return int(error);
+    auto *backend = sabfs::SabfsBackend::of(parsed.getFile());
+    if (!backend) return -EINVAL;
+    volume = backend->volume;
+  }
+  return volume ? sabfs_volume_metrics(volume, metrics) : -ENODEV;
+}
+
+int syncfs(int fd) {
+  auto open = wasmfs::wasmFS.getFileTable().locked().getEntry(fd);
+  if (!open) return errno = EBADF, -1;
+  auto *backend = sabfs::SabfsBackend::of(open->locked().getFile());
+  int error = backend ? backend->v.fsync(backend->volume, SABFS_INO_ROOT) : 0;
+  return error ? errno = -error, -1 : 0;
+}
+
 struct Backend *wasmfs_create_sabfs_backend(void) {
   if (int error = sabfs_volume_open(nullptr)) {
     errno = -error;

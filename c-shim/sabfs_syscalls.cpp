@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -107,6 +108,35 @@ std::shared_ptr<File> fileOf(int fd) {
 bool toString(void *sink, const char *text, size_t length, uint32_t, uint32_t) {
   static_cast<std::string *>(sink)->assign(text, length);
   return true;
+}
+
+// Whether any file was ever opened for synchronous writes: most programs open none, and pay a load.
+std::atomic<bool> anySynchronous{false};
+
+// Lets an open file remember its O_SYNC or O_DSYNC.
+void setSynchronous(int fd, oflags_t flags) {
+  auto open = wasmFS.getFileTable().locked().getEntry(fd);
+  if (!open) return;
+  auto handle = open->locked();
+  handle.setFlags(handle.getFlags() | flags);
+  anySynchronous = true;
+}
+
+// The open file behind a descriptor if its writes are synchronous and it is ours. Asked before the write,
+// as another thread may close the descriptor meanwhile.
+std::shared_ptr<OpenFileState> synchronous(int fd) {
+  if (!anySynchronous) return nullptr;
+  auto open = wasmFS.getFileTable().locked().getEntry(fd);
+  if (!open) return nullptr;
+  auto handle = open->locked();
+  return handle.getFlags() & O_DSYNC && SabfsBackend::of(handle.getFile()) ? open : nullptr;
+}
+
+// Ends a synchronous write. No lock of WasmFS is held meanwhile.
+__wasi_errno_t makeDurable(const std::shared_ptr<OpenFileState> &open) {
+  auto file = open->locked().getFile();
+  auto *backend = SabfsBackend::of(file);
+  return __wasi_errno_t(-backend->v.sync_durably(backend->volume));
 }
 
 // Whether `directory` lies above `file`.
@@ -228,11 +258,12 @@ int __wrap___syscall_openat(int dirfd, const char *path, int flags, ...) {
   mode_t mode = flags & O_CREAT ? va_arg(list, mode_t) : 0;
   va_end(list);
   int result = -ESTALE;
-  // See SabfsFile::open().
+  // See SabfsFile::open(). WasmFS does not know O_SYNC and stops at it where it checks its assumptions.
   for (int tries = 0; tries < sabfs::TRIES && result == -ESTALE; tries++) {
     lastError = 0;
-    result = __real___syscall_openat(dirfd, path, flags, mode);
+    result = __real___syscall_openat(dirfd, path, flags & ~O_SYNC, mode);
   }
+  if (result >= 0 && flags & O_SYNC) setSynchronous(result, flags & O_SYNC);
   return result < 0 ? withReason(result, -EIO) : result;
 }
 
@@ -362,6 +393,40 @@ __wasi_errno_t __wrap___wasi_fd_sync(__wasi_fd_t fd) {
   auto *backend = file ? SabfsBackend::of(file) : nullptr;
   if (!backend) return __real___wasi_fd_sync(fd);
   return __wasi_errno_t(-backend->v.fsync(backend->volume, SabfsBackend::node(file).ino));
+}
+
+// WasmFS keeps the flags of open files, but no write looks at O_SYNC and O_DSYNC.
+__wasi_errno_t __real___wasi_fd_write(__wasi_fd_t, const __wasi_ciovec_t *, size_t, __wasi_size_t *);
+__wasi_errno_t __wrap___wasi_fd_write(__wasi_fd_t fd, const __wasi_ciovec_t *parts, size_t count, __wasi_size_t *written) {
+  auto open = synchronous(fd);
+  auto error = __real___wasi_fd_write(fd, parts, count, written);
+  return open && !error && *written ? makeDurable(open) : error;
+}
+
+__wasi_errno_t __real___wasi_fd_pwrite(__wasi_fd_t, const __wasi_ciovec_t *, size_t, __wasi_filesize_t, __wasi_size_t *);
+__wasi_errno_t __wrap___wasi_fd_pwrite(__wasi_fd_t fd, const __wasi_ciovec_t *parts, size_t count,
+                                       __wasi_filesize_t offset, __wasi_size_t *written) {
+  auto open = synchronous(fd);
+  auto error = __real___wasi_fd_pwrite(fd, parts, count, offset, written);
+  return open && !error && *written ? makeDurable(open) : error;
+}
+
+// WasmFS's msync() copies a shared mapping into its file, and no more. It tells _msync_js(), which
+// munmap() uses too, the file but not what msync() was asked for.
+static __thread bool waiting = false;
+int __real__msync_js(void *, size_t, int, int, int, off_t);
+int __wrap__msync_js(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
+  int error = __real__msync_js(address, length, protection, flags, fd, offset);
+  bool written = (flags & MAP_TYPE) == MAP_SHARED && protection & PROT_WRITE;
+  return error || !waiting || !written ? error : -int(__wrap___wasi_fd_sync(fd));
+}
+
+int __real___syscall_msync(void *, size_t, int);
+int __wrap___syscall_msync(void *address, size_t length, int flags) {
+  waiting = flags & MS_SYNC;
+  int error = __real___syscall_msync(address, length, flags);
+  waiting = false;
+  return error;
 }
 
 int __wrap___syscall_fdatasync(int fd) { return __wrap___wasi_fd_sync(fd); }

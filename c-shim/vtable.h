@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sabfs.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -82,6 +84,8 @@ typedef struct sabfs_vtable {
   int32_t (*hold)(const sabfs_volume *, uint32_t ino, uint32_t generation);
   void (*forget)(const sabfs_volume *, uint32_t ino);
   int32_t (*fsync)(const sabfs_volume *, uint32_t ino);
+  /* Makes everything durable, whatever the volume's durability: what a synchronous write asks for. */
+  int32_t (*sync_durably)(const sabfs_volume *);
 } sabfs_vtable;
 
 /* A function, as rustc does not export data from a static library for wasm. */
@@ -91,8 +95,10 @@ const sabfs_vtable *sabfs_get_vtable(void);
 const sabfs_volume *sabfs_volume_current(void);
 
 /* Sees to it that the program's volume is attached; waits for its keeper. From any thread. */
-struct sabfs_options;
 int32_t sabfs_volume_open(const struct sabfs_options *options);
+
+/* Fills in a volume's metrics. */
+int32_t sabfs_volume_metrics(const sabfs_volume *volume, struct sabfs_metrics *metrics);
 
 #ifdef __cplusplus
 }

@@ -49,6 +49,14 @@ addToLibrary({
       return SABFSErrors.make('EIO', doing, `error ${-status}`);
     },
 
+    // The word for a number of Linux.
+    word(linux) {
+      for (var [name, [, number]] of Object.entries(SABFSErrors.table())) {
+        if (number == linux) return name;
+      }
+      return 'EIO';
+    },
+
     toStatus: (error) => -(SABFSErrors.table()[error['code']] || SABFSErrors.table()['EIO'])[0],
     toLinux: (error) => (SABFSErrors.table()[error['code']] || SABFSErrors.table()['EIO'])[1],
   },

@@ -9,7 +9,8 @@ addToLibrary({
     '$addOnPreRun', '$addOnPostCtor', '$addRunDependency',
     '$removeRunDependency', '$stringToUTF8OnStack', '$stackSave', '$stackRestore', '$stackAlloc',
     'sabfs_attach', 'sabfs_format', 'sabfs_format_own', 'sabfs_open_own', 'sabfs_detach', 'sabfs_volume_current',
-    'sabfs_mount_attached', 'sabfs_unmount', 'sabfs_stats', 'sabfs_sync_begin', 'sabfs_sync_state',
+    'sabfs_mount_attached', 'sabfs_unmount', 'sabfs_stats', 'sabfs_metrics_numbers', 'sabfs_sync_begin',
+    'sabfs_sync_state',
   ],
   $SABFSMount__postset: () => {
     addAtExit('SABFSMount.atExit();');
@@ -209,6 +210,10 @@ addToLibrary({
           gone('read the statistics');
           return SABFSMount.stats();
         },
+        'metrics': () => {
+          gone('read the metrics');
+          return SABFSMount.metrics();
+        },
         'sync': async () => {
           gone('sync the volume');
           await SABFSMount.sync();
@@ -234,6 +239,42 @@ addToLibrary({
         'flushes': flushes,
         // Whether everything that was changed so far is on the device.
         'durable': state == 1 && SABFSRemote.idle(),
+      };
+    },
+
+    // What the volume has done since it was mounted and how it is; docs/metrics.md explains each.
+    metrics() {
+      var stack = stackSave(), at = stackAlloc(8 * 30) >> 3;
+      _sabfs_metrics_numbers(at << 3);
+      var numbers = Array.from(HEAPF64.subarray(at, at + 30)), next = () => numbers.shift();
+      stackRestore(stack);
+      var latency = () => ({'count': next(), 'p50Us': next(), 'p99Us': next(), 'maxUs': next()});
+      var word = (linux) => linux ? SABFSErrors.word(linux) : null;
+      return {
+        'commits': next(),
+        'commitsFailed': next(),
+        'journalWrittenBytes': next(),
+        'imageWrittenBytes': next(),
+        'journalFlushes': next(),
+        'imageFlushes': next(),
+        'checkpoints': next(),
+        'fsyncs': next(),
+        'fsyncsFailed': next(),
+        'commitLatency': latency(),
+        'fsyncLatency': latency(),
+        'change': next(),
+        'written': next(),
+        'durable': next(),
+        'dirtyBlocks': next(),
+        'dirtyMetaBlocks': next(),
+        'quarantinedBlocks': next(),
+        'roomBlocks': next(),
+        'roomWantedBlocks': next(),
+        'roomShort': next() == 1,
+        'keeperUp': next() == 1,
+        'durability': SABFSOptions.DURABILITIES[next()],
+        'failure': word(next()),
+        'lastFailure': word(next()),
       };
     },
 

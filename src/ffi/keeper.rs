@@ -34,9 +34,10 @@ fn say(text: &str) {
 }
 
 const HOST: Host = Host {
-    // SAFETY of all three: numbers, and the pointer and length of an array.
+    // SAFETY of all four: numbers, and the pointer and length of an array.
     now_ns: || (unsafe { sabfs_host_date() } * 1e6) as i64,
     now_ms: || unsafe { sabfs_host_time() } as u64,
+    now_us: || (unsafe { sabfs_host_time() } * 1e3) as u64,
     random: || {
         let mut bytes = [0; 32];
         unsafe { sabfs_host_random(bytes.as_mut_ptr(), bytes.len()) };

@@ -10,6 +10,8 @@ mod device;
 #[cfg(all(feature = "keeper", target_os = "unknown"))]
 mod keeper;
 #[cfg(all(feature = "wasmfs", target_os = "emscripten"))]
+mod metrics;
+#[cfg(all(feature = "wasmfs", target_os = "emscripten"))]
 mod mount;
 #[cfg(target_family = "wasm")]
 mod open;

@@ -28,6 +28,15 @@ impl Mounted {
     }
 }
 
+/// The volume behind a handle of C's.
+///
+/// # Safety
+/// `handle` came from `sabfs_volume_current` and was not null.
+pub(super) unsafe fn of_handle<'a>(handle: *const sabfs_volume) -> Result<&'a Volume<WasmStore>, Errno> {
+    // SAFETY: such handles are of this type and are never freed.
+    unsafe { &*handle.cast::<Mounted>() }.open()
+}
+
 static CURRENT: AtomicPtr<Mounted> = AtomicPtr::new(std::ptr::null_mut());
 
 /// How long a sleep lasts before a waiter looks around.
@@ -63,7 +72,12 @@ fn now_ms() -> u64 {
     (unsafe { emscripten_get_now() }) as u64
 }
 
-pub(super) const HOST: Host = Host { now_ns, now_ms, random };
+fn now_us() -> u64 {
+    // SAFETY: gives a number.
+    (unsafe { emscripten_get_now() } * 1e3) as u64
+}
+
+pub(super) const HOST: Host = Host { now_ns, now_ms, now_us, random };
 
 fn outside() -> Result<WasmStore, Errno> {
     // SAFETY: gives a number.
@@ -86,7 +100,8 @@ pub(super) fn take(
     open: impl FnOnce(u32) -> Result<Volume<WasmStore>, Errno>,
 ) -> Result<(), Errno> {
     let client = client::claim(&store)?;
-    let volume = open(client).inspect_err(|_| client::release(&store, client))?;
+    let mut volume = open(client).inspect_err(|_| client::release(&store, client))?;
+    volume.set_stopwatch(now_us);
     let mounted = Box::into_raw(Box::new(Mounted { volume, client, closed: AtomicBool::new(false) }));
     let null = std::ptr::null_mut();
     if CURRENT.compare_exchange(null, mounted, Ordering::SeqCst, Ordering::SeqCst).is_err() {
@@ -182,43 +197,13 @@ extern "C" fn sabfs_detach() {
     client::release(mounted.volume.image().store(), mounted.client);
 }
 
-/// What `stats()` of JavaScript shows, as numbers in the order that emscripten/mount.js names.
-const STATS: usize = 9;
-
-/// JavaScript: fills in the statistics of the attached volume; zeros when there is none.
-///
-/// # Safety
-/// `out` has room for `STATS` numbers.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sabfs_stats(out: *mut [f64; STATS]) {
-    let stats = current().and_then(|volume| {
-        let (shape, image) = (volume.statfs()?, volume.image());
-        let word = |at| f64::from(image.store().load(at));
-        let block = f64::from(shape.block_size_bytes);
-        let durable = is_durable(volume, image.store().load(rt::CHANGE));
-        Ok([
-            f64::from(image.geometry().image_blocks()) * block,
-            shape.free_blocks as f64 * block,
-            f64::from(image.capacity_blocks()) * block,
-            word(rt::DIRTY_COUNT),
-            word(rt::USED_INODES),
-            word(rt::COMMITS),
-            word(rt::BLOCKS_WRITTEN),
-            word(rt::FLUSHES),
-            f64::from(u8::from(durable)),
-        ])
-    });
-    // SAFETY: by the caller's promise.
-    unsafe { out.write(stats.unwrap_or_default()) }
-}
-
-fn current() -> Result<&'static Volume<WasmStore>, Errno> {
+pub(super) fn current() -> Result<&'static Volume<WasmStore>, Errno> {
     // SAFETY: volumes are never freed once they were put there.
     let mounted = unsafe { CURRENT.load(Ordering::SeqCst).as_ref() };
     mounted.ok_or(Errno::ENODEV)?.open()
 }
 
-fn is_durable(volume: &Volume<WasmStore>, change: u32) -> bool {
+pub(super) fn is_durable(volume: &Volume<WasmStore>, change: u32) -> bool {
     let image = volume.image();
     image.durability() != Durability::Memory && persist::reached(image.store().load(rt::DURABLE), change)
 }
@@ -236,7 +221,7 @@ extern "C" fn sabfs_sync_begin() -> u32 {
             let _: Result<(), Errno> = own::commit(true);
         }
     } else if image.durability() != Durability::Memory {
-        persist::request_commit(image, change);
+        persist::request_flush(image, change);
     }
     change
 }

@@ -5,7 +5,7 @@ use super::device::JsDevice;
 use crate::core::{Image, LoadError};
 use crate::errno::Errno;
 use crate::format::BLOCK_SIZE;
-use crate::persist::{Found, Keeper, Mark, OpenError, OpenOptions, Progress, Random};
+use crate::persist::{Found, Keeper, Mark, OpenError, OpenOptions, Progress, Random, Stopwatch};
 use crate::store::runtime::{self as rt, Durability};
 use crate::store::{Store, WasmStore};
 use crate::vfs::{Clock, Volume};
@@ -20,6 +20,8 @@ pub(super) struct Host {
     pub now_ns: Clock,
     /// Milliseconds that never go back.
     pub now_ms: fn() -> u64,
+    /// Microseconds that never go back.
+    pub now_us: Stopwatch,
     /// Random bytes that nobody can guess.
     pub random: fn() -> [u8; 32],
 }
@@ -89,7 +91,10 @@ pub(super) fn resume(
     (options.read_only, options.resume) = (read_only, Some(mark));
     let (image, now_ms) = (Image::attach(store, CLIENT)?, Box::new(host.now_ms));
     Keeper::open(image, JsDevice::Image, JsDevice::Journal, options, now_ms, &mut |_| ())
-        .map(|(keeper, _)| keeper)
+        .map(|(mut keeper, _)| {
+            keeper.set_stopwatch(host.now_us);
+            keeper
+        })
         .map_err(Failure::Open)
 }
 
@@ -127,6 +132,7 @@ pub(super) fn open(
     let (mut keeper, found) =
         Keeper::open(image, JsDevice::Image, JsDevice::Journal, options, Box::new(now_ms), &mut beating)
             .map_err(Failure::Open)?;
+    keeper.set_stopwatch(host.now_us);
     let volume = match found {
         Found::New if read_only => return Err(Failure::Nothing),
         Found::New => {

@@ -63,16 +63,33 @@ pub(super) fn commit(durable: bool) -> Result<(), Errno> {
 /// `fsync` of a program: in strict mode it waits for a remote device too. Nothing is locked meanwhile, as
 /// other parts of the program may run.
 pub(super) fn fsync(volume: &Volume<WasmStore>, ino: Ino) -> Result<(), Errno> {
-    let result = volume.fsync(ino);
-    if !REMOTE.load(Ordering::Relaxed) || volume.image().durability() != Durability::Strict {
-        return result;
-    }
-    if result.is_err() {
-        // The device is asked once more for what it has refused.
-        settle()?;
-        volume.fsync(ino)?;
-    }
-    settle()
+    volume.counted(|| {
+        let result = volume.fsync_uncounted(ino);
+        if !REMOTE.load(Ordering::Relaxed) || volume.image().durability() != Durability::Strict {
+            return result;
+        }
+        if result.is_err() {
+            // The device is asked once more for what it has refused.
+            settle()?;
+            volume.fsync_uncounted(ino)?;
+        }
+        settle()
+    })
+}
+
+/// A synchronous write's commit, durable in relaxed mode too.
+pub(super) fn sync_durably(volume: &Volume<WasmStore>) -> Result<(), Errno> {
+    volume.counted(|| {
+        let result = volume.commit_durably();
+        if !REMOTE.load(Ordering::Relaxed) || volume.image().durability() == Durability::Memory {
+            return result;
+        }
+        if result.is_err() {
+            settle()?;
+            volume.commit_durably()?;
+        }
+        settle()
+    })
 }
 
 fn settle() -> Result<(), Errno> {

@@ -1,6 +1,6 @@
 //! The functions that the C++ classes of the WasmFS backend call (c-shim/vtable.h).
 
-use super::mount::{Mounted, status};
+use super::mount::{self, status};
 use super::own;
 use crate::errno::Errno;
 use crate::format::FileKind;
@@ -14,7 +14,7 @@ mod header {
     include!(concat!(env!("OUT_DIR"), "/vtable.rs"));
 }
 use header::{sabfs_attr, sabfs_emit, sabfs_set_attr, sabfs_vtable};
-pub(super) use header::{sabfs_options as Options, sabfs_volume};
+pub(super) use header::{sabfs_latency, sabfs_metrics, sabfs_options as Options, sabfs_volume};
 
 type Handle = *const sabfs_volume;
 
@@ -26,9 +26,8 @@ unsafe fn with<T>(
     handle: Handle,
     operation: impl FnOnce(&Volume<WasmStore>) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
-    // SAFETY: such handles are of this type and are never freed.
-    let mounted = unsafe { &*handle.cast::<Mounted>() };
-    operation(mounted.open()?)
+    // SAFETY: by the caller's promise.
+    operation(unsafe { mount::of_handle(handle) }?)
 }
 
 /// The bytes of a C++ string.
@@ -242,6 +241,10 @@ unsafe extern "C" fn fsync(volume: Handle, ino: u32) -> i32 {
     status(unsafe { with(volume, |v| own::fsync(v, ino)) })
 }
 
+unsafe extern "C" fn sync_durably(volume: Handle) -> i32 {
+    status(unsafe { with(volume, own::sync_durably) })
+}
+
 static VTABLE: sabfs_vtable = sabfs_vtable {
     lookup: Some(lookup),
     getattr: Some(getattr),
@@ -261,6 +264,7 @@ static VTABLE: sabfs_vtable = sabfs_vtable {
     hold: Some(hold),
     forget: Some(forget),
     fsync: Some(fsync),
+    sync_durably: Some(sync_durably),
 };
 
 #[unsafe(no_mangle)]

@@ -24,7 +24,9 @@
 use super::bits::{Quarantined, collect};
 use super::device::{Device, DeviceError};
 use super::disk::Disk;
+use super::histogram;
 use super::journal::NewRecord;
+use super::metrics::{Counts, Stopwatch, host_stopwatch};
 use super::plan::{Kinds, Limits, Part, Plan, TooLarge};
 use super::rules::{Rule, Rules};
 use crate::core::Image;
@@ -32,7 +34,7 @@ use crate::errno::Errno;
 use crate::format::journal::{record_blocks, record_header_blocks};
 use crate::format::{BLOCK_SIZE, Block, seal};
 use crate::store::Store;
-use crate::store::runtime::{self as rt, Bitmap};
+use crate::store::runtime::{self as rt, Bitmap, Durability};
 use std::fmt;
 
 /// Up to so many blocks that go to the image are copied at the cut (8 MiB); more are written while the
@@ -134,12 +136,19 @@ pub struct Committer {
     durable: u32,
     /// Commits that wrote a record.
     pub commits: u32,
+    /// Measures how long commits take.
+    pub stopwatch: Option<Stopwatch>,
+    counts: Counts,
+    /// When the commit under way began, in microseconds, and how many there were before it.
+    begun_us: u64,
+    commits_before: u32,
 }
 
 impl Committer {
     /// A committer for a store whose changes up to `change` are durable.
     pub fn new(change: u32, limits: Limits, rules: Rules) -> Self {
-        Self { written: change, durable: change, limits, rules, ..Self::default() }
+        let stopwatch = host_stopwatch();
+        Self { written: change, durable: change, limits, rules, stopwatch, ..Self::default() }
     }
 
     /// Change count up to which everything is written.
@@ -172,6 +181,8 @@ impl Committer {
         flush: bool,
         beat: &dyn Fn(),
     ) -> Result<(), CommitError> {
+        self.begun_us = self.stopwatch.map_or(0, |now| now());
+        self.commits_before = self.commits;
         let result = self.pay(image).and_then(|()| {
             self.write(image, disk, beat)?;
             let store = image.store();
@@ -181,6 +192,24 @@ impl Committer {
             if flush || many || short { self.flush(image, disk, beat) } else { Ok(()) }
         });
         self.recover(image, disk, result)
+    }
+
+    /// Puts what was done into the volume's metrics; with it, how long the commit took if clients in this
+    /// mode are about to be told of it.
+    fn account<S: Store, D: Device>(&mut self, image: &Image<S>, disk: &Disk<D>, told: Durability) {
+        self.tell(image, disk);
+        if let Some(now) = self.stopwatch
+            && self.commits != self.commits_before
+            && image.durability() == told
+        {
+            let us = now().saturating_sub(self.begun_us);
+            histogram::record(image.store(), rt::COMMIT_HISTOGRAM, us);
+        }
+    }
+
+    /// Puts what was done into the volume's metrics.
+    pub fn tell<S: Store, D: Device>(&mut self, image: &Image<S>, disk: &Disk<D>) {
+        self.counts.tell(image.store(), disk, self.commits);
     }
 
     /// After an error, remembers what has to be written again.
@@ -259,6 +288,7 @@ impl Committer {
         self.plan.clear();
         self.written = change;
         std::mem::swap(&mut self.releasable, &mut self.at_cut);
+        self.account(image, disk, Durability::Relaxed);
         publish(image, rt::WRITTEN, change);
         if !self.rules.on(Rule::QuarantineUntilDurable) {
             let _gate = Gate::close(image)?;
@@ -289,6 +319,7 @@ impl Committer {
             self.releasable.release(image);
         }
         self.durable = self.written;
+        self.account(image, disk, Durability::Strict);
         publish(image, rt::DURABLE, self.durable);
         Ok(())
     }

@@ -35,12 +35,14 @@ pub struct Disk<D> {
     pub journal: Journal<D>,
     checkpoint: Option<Checkpoint>,
     rules: Rules,
+    /// Segments that were brought to the image since the volume was opened.
+    pub checkpoints: u32,
 }
 
 impl<D: Device> Disk<D> {
     /// Both files, opened.
     pub fn new(image: ImageFile<D>, journal: Journal<D>, rules: Rules) -> Self {
-        Self { image, journal, checkpoint: None, rules }
+        Self { image, journal, checkpoint: None, rules, checkpoints: 0 }
     }
 
     /// Whether the journal has a copy of the block that mounting would put over the image's.
@@ -163,6 +165,7 @@ impl<D: Device> Disk<D> {
             self.flush_image()?;
         }
         self.journal.segments[segment].pending = false;
+        self.checkpoints = self.checkpoints.wrapping_add(1);
         Ok(())
     }
 

@@ -32,6 +32,8 @@ pub struct ImageFile<D> {
     refused: bool,
     /// Blocks written since the volume was opened.
     pub written: u32,
+    /// Blocks of zeros written to make the file longer since the volume was opened.
+    pub filled: u32,
     /// Flushes since the volume was opened.
     pub flushes: u32,
 }
@@ -49,6 +51,7 @@ impl<D: Device> ImageFile<D> {
             durable_blocks: 0,
             refused: false,
             written: 0,
+            filled: 0,
             flushes: 0,
         })
     }
@@ -167,6 +170,7 @@ impl<D: Device> ImageFile<D> {
                 .map_err(|error| DeviceError { doing: "make the image longer", ..error })
                 .inspect_err(|error| self.refused |= is_full(error))?;
             (self.size_blocks, self.refused) = (start + count, false);
+            self.filled = self.filled.wrapping_add(count);
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use super::device::Device;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::journal::Mark;
+use super::metrics::{Stopwatch, note_failure};
 use super::recovery::{Found, OpenOptions, Progress, open_volume};
 use super::wait::reached;
 use crate::core::Image;
@@ -110,10 +111,9 @@ impl<S: Store, D: Device> Keeper<S, D> {
             keeper.set_failure(0);
         } else {
             store.store(rt::WANTED, change);
+            store.store(rt::FLUSH_WANTED, change);
         }
-        for word in [rt::KEEPER_STOP, rt::COMMITS, rt::BLOCKS_WRITTEN, rt::FLUSHES] {
-            store.store(word, 0);
-        }
+        store.store(rt::KEEPER_STOP, 0);
         store.store(rt::ROOM_WANTED, 0);
         store.store(rt::ROOM_SHORT, 0);
         if keeper.read_only {
@@ -124,6 +124,11 @@ impl<S: Store, D: Device> Keeper<S, D> {
         }
         keeper.set_state(KeeperState::Up);
         Ok((keeper, opened.found))
+    }
+
+    /// What measures how long commits take, where the host has none of its own.
+    pub fn set_stopwatch(&mut self, stopwatch: Stopwatch) {
+        self.committer.stopwatch = Some(stopwatch);
     }
 
     /// The keeper's view of the image.
@@ -168,7 +173,8 @@ impl<S: Store, D: Device> Keeper<S, D> {
         let room = self.image.store().load(rt::ROOM_WANTED) > self.disk.image.durable_blocks();
         let wanted = retry || room || self.requested() || due && self.anything_to_commit();
         if wanted && self.may_try(bell, now) {
-            let flush = due || retry || self.image.durability() == Durability::Strict;
+            let flush =
+                due || retry || self.flush_requested() || self.image.durability() == Durability::Strict;
             self.attempt(flush, bell, now);
             return Turn::Busy;
         }
@@ -253,7 +259,13 @@ impl<S: Store, D: Device> Keeper<S, D> {
             _ => self.committer.durable(),
         };
         // A count that was never reached must not keep the keeper busy for ever.
-        !reached(got, store.load(rt::WANTED)) && got != store.load(rt::CHANGE)
+        !reached(got, store.load(rt::WANTED)) && got != store.load(rt::CHANGE) || self.flush_requested()
+    }
+
+    /// Whether somebody waits until what was changed is durable, whatever the mode.
+    fn flush_requested(&self) -> bool {
+        let (store, got) = (self.image.store(), self.committer.durable());
+        !reached(got, store.load(rt::FLUSH_WANTED)) && got != store.load(rt::CHANGE)
     }
 
     fn anything_to_commit(&self) -> bool {
@@ -316,10 +328,7 @@ impl<S: Store, D: Device> Keeper<S, D> {
     /// Publishes how an attempt ended.
     fn finish(&mut self, result: Result<(), CommitError>, bell: u32, now_ms: u64) {
         let store = self.image.store();
-        let journal = &self.disk.journal;
-        store.store(rt::COMMITS, self.committer.commits);
-        store.store(rt::BLOCKS_WRITTEN, journal.written.wrapping_add(self.disk.image.written));
-        store.store(rt::FLUSHES, journal.flushes.wrapping_add(self.disk.image.flushes));
+        self.committer.tell(&self.image, &self.disk);
         self.publish_room();
         match result {
             Ok(()) => {
@@ -333,6 +342,7 @@ impl<S: Store, D: Device> Keeper<S, D> {
                 let pause_ms = (last * 2).min(RETRY_MAX_MS);
                 self.failing = Some(Failing { bell, retry_at_ms: now_ms + pause_ms, pause_ms });
                 self.last_error = Some(error);
+                note_failure(store, error.errno());
                 self.set_failure(error.errno().linux().cast_unsigned());
                 for word in [rt::WRITTEN, rt::DURABLE] {
                     store.notify(word, u32::MAX);

@@ -14,6 +14,7 @@
 //! | `commit`, `plan`, `bits` | cuts of the store and where their blocks go |
 //! | `recovery`, `replay`, `load` | replay, checks, filling the store |
 //! | `keeper`, `wait` | the keeper's turns, and the clients' side of them |
+//! | `metrics`, `histogram` | what the volume has done, counted in the runtime region |
 //! | `folder` | the volume's folder on a host, and who owns it |
 //!
 //! The rules that make this right, each of which a test switches off to see volumes break, are listed
@@ -26,10 +27,12 @@ mod disk;
 mod error;
 #[cfg(all(unix, not(target_family = "wasm")))]
 mod folder;
+mod histogram;
 mod image_file;
 mod journal;
 mod keeper;
 mod load;
+mod metrics;
 mod plan;
 mod recovery;
 mod replay;
@@ -47,16 +50,18 @@ pub use device::{Device, DeviceError, MemDevice};
 pub use error::OpenError;
 #[cfg(all(unix, not(target_family = "wasm")))]
 pub use folder::{FolderError, VolumeFolder};
+pub use histogram::Latency;
 pub use journal::{Mark, Random};
 pub use keeper::{Clock, Keeper, Turn};
+pub use metrics::{Metrics, Stopwatch, host_stopwatch, note_fsync};
 #[cfg(any(test, feature = "sim"))]
 pub use plan::Limits;
 pub use recovery::{Found, OpenOptions, Opened, Phase, Progress, open_volume};
 #[cfg(any(test, feature = "sim"))]
 pub use rules::{Rule, Rules};
 pub use wait::{
-    KEEPER_SILENT_MS, reached, request_commit, ring, stop_keeper, wait_committed, wait_durable,
-    wait_room, want_room,
+    KEEPER_SILENT_MS, reached, request_commit, request_flush, ring, stop_keeper, wait_committed,
+    wait_durable, wait_room, want_room,
 };
 
 /// Mutations wait at the gate while more metadata blocks than this are dirty, because all of them must

@@ -30,20 +30,31 @@ pub fn reached(seen: u32, change: u32) -> bool {
 /// Asks the keeper to commit everything up to `change`; does not wait.
 pub fn request_commit<S: Store>(image: &Image<S>, change: u32) {
     let store = image.store();
-    let mut wanted = store.load(rt::WANTED);
-    while !reached(wanted, change) {
-        let seen = store.compare_exchange(rt::WANTED, wanted, change);
-        if seen == wanted {
-            break;
-        }
-        wanted = seen;
-    }
+    raise(store, rt::WANTED, change);
     let number = store.load(rt::FAILURE);
     // A failed volume keeps its reason; only the keeper's own complaint is answered by a new attempt.
     if number != 0 && store.load(rt::STATE) != VolumeState::Failed as u32 {
         store.compare_exchange(rt::FAILURE, number, 0);
     }
     ring(store);
+}
+
+/// Asks the keeper to make everything durable up to `change`, whatever the durability mode; does not wait.
+pub fn request_flush<S: Store>(image: &Image<S>, change: u32) {
+    raise(image.store(), rt::FLUSH_WANTED, change);
+    request_commit(image, change);
+}
+
+/// Lets a word reach `change`, unless it has come farther.
+fn raise<S: Store + ?Sized>(store: &S, word: u64, change: u32) {
+    let mut wanted = store.load(word);
+    while !reached(wanted, change) {
+        let seen = store.compare_exchange(word, wanted, change);
+        if seen == wanted {
+            break;
+        }
+        wanted = seen;
+    }
 }
 
 /// Wakes the keeper.
@@ -134,7 +145,11 @@ fn wait_for<S: Store>(image: &Image<S>, word: u64, change: u32, silent_ms: u32) 
     if reached(store.load(word), change) {
         return Ok(());
     }
-    request_commit(image, change);
+    if word == rt::DURABLE {
+        request_flush(image, change)
+    } else {
+        request_commit(image, change)
+    }
     let mut patience = Patience::new(store, silent_ms);
     loop {
         let seen = store.load(word);

@@ -12,8 +12,9 @@
 //! 819200  advisory locks        4096 x   48 bytes  (vfs/locks/table.rs)
 //!  then   waiters for locks      256 x   48 bytes
 //!  then   lock buckets          1024 x    8 bytes  { first lock + 1, releases }
-//!  then   spare, up to 1081344
-//!  then   open table            8192 x    8 bytes  { inode, holders }, open addressing
+//!  then   spare, up to 1077248
+//! 1077248  histograms              2 x  2048 bytes  (persist/histogram.rs)
+//! 1081344  open table            8192 x    8 bytes  { inode, holders }, open addressing
 //!  then   five bitmaps, one bit a block each: dirty, fresh, meta, quarantine, reserved
 //!  then   the image, from the next multiple of 4096
 //! ```
@@ -95,12 +96,10 @@ pub const KEEPER_STATE: u64 = 208;
 pub const KEEPER_BEAT: u64 = 212;
 /// Word: 1 asks the keeper to commit, close its handles and stop.
 pub const KEEPER_STOP: u64 = 216;
-/// Words: commits, blocks written, flushes since the volume was opened (wrapping).
+/// Word: commits since the volume was mounted (wrapping).
 pub const COMMITS: u64 = 220;
-/// Word: see [`COMMITS`].
-pub const BLOCKS_WRITTEN: u64 = 224;
-/// Word: see [`COMMITS`].
-pub const FLUSHES: u64 = 228;
+/// Word: the value of `CHANGE` that somebody wants durable although the volume's mode does not ask for it.
+pub const FLUSH_WANTED: u64 = 224;
 
 /// Word: guards the advisory locks, all words and tables of which are used under it.
 pub const LOCK_GUARD: u64 = 256;
@@ -127,6 +126,25 @@ pub const LOG_SEQUENCE: u64 = 392;
 pub const LOG_MODIFIED: u64 = 396;
 /// Word: watchers that sleep.
 pub const LOG_SLEEPERS: u64 = 400;
+
+/// Word: calls since the volume was mounted that asked for durability and got it (wrapping, as all of these).
+pub const FSYNCS: u64 = 448;
+/// Word: such calls that failed.
+pub const FSYNCS_FAILED: u64 = 452;
+/// Word: blocks written to the journal.
+pub const JOURNAL_BLOCKS: u64 = 456;
+/// Word: flushes of the journal.
+pub const JOURNAL_FLUSHES: u64 = 460;
+/// Word: blocks written to the image file.
+pub const IMAGE_BLOCKS_WRITTEN: u64 = 464;
+/// Word: flushes of the image file.
+pub const IMAGE_FLUSHES: u64 = 468;
+/// Word: segments of the journal that were brought to the image file.
+pub const CHECKPOINTS: u64 = 472;
+/// Word: attempts of the keeper that failed.
+pub const COMMITS_FAILED: u64 = 476;
+/// Word: errno number (Linux) of the last of them, 0 when there was none.
+pub const LAST_FAILURE: u64 = 480;
 
 /// Clients that may be attached at once: each worker counts as one.
 pub const CLIENTS_MAX: u64 = 64;
@@ -164,6 +182,12 @@ pub const LOCK_BUCKETS: u64 = LOCK_WAITERS + LOCK_WAITERS_MAX as u64 * LOCK_SIZE
 pub const LOCK_BUCKETS_COUNT: u64 = 1024;
 /// Size of a bucket: first lock + 1, count of releases, on which waiters sleep.
 pub const LOCK_BUCKET_SIZE_BYTES: u64 = 8;
+/// Size of a histogram of durations.
+pub const HISTOGRAM_SIZE_BYTES: u64 = 2048;
+/// Start of the histogram of commits, as the keeper sees them.
+pub const COMMIT_HISTOGRAM: u64 = OPEN_TABLE - 2 * HISTOGRAM_SIZE_BYTES;
+/// Start of the histogram of calls that ask for durability, as their callers see them.
+pub const FSYNC_HISTOGRAM: u64 = OPEN_TABLE - HISTOGRAM_SIZE_BYTES;
 /// Start of the open table: which inodes must outlive their last name, because somebody holds them.
 pub const OPEN_TABLE: u64 = 1_081_344;
 /// Entries of the open table; a power of two.
@@ -175,7 +199,7 @@ pub const BITMAPS: u64 = OPEN_TABLE + OPEN_TABLE_COUNT * OPEN_ENTRY_SIZE_BYTES;
 
 const _: () = assert!(CLIENTS + CLIENTS_MAX * CLIENT_SIZE_BYTES <= STRIPES);
 const _: () = assert!(STRIPES + STRIPES_COUNT * STRIPE_SIZE_BYTES <= REDO);
-const _: () = assert!(LOCK_BUCKETS + LOCK_BUCKETS_COUNT * LOCK_BUCKET_SIZE_BYTES <= OPEN_TABLE);
+const _: () = assert!(LOCK_BUCKETS + LOCK_BUCKETS_COUNT * LOCK_BUCKET_SIZE_BYTES <= COMMIT_HISTOGRAM);
 const _: () = assert!(LOG_SIZE_BYTES.is_power_of_two() && LOG_SIZE_BYTES < 1 << 32);
 const _: () = assert!(BITMAPS.is_multiple_of(BLOCK_SIZE as u64));
 

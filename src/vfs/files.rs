@@ -33,6 +33,10 @@ bitflags! {
         const WRITE = 2;
         /// Every write goes to the end.
         const APPEND = 4;
+        /// A write returns when it is durable, and what is needed to read it back (`O_DSYNC`).
+        const DSYNC = 8;
+        /// A write returns when it is durable with all attributes (`O_SYNC`). A commit has them in any case.
+        const SYNC = 16 | Self::DSYNC.bits();
     }
 }
 
@@ -131,6 +135,14 @@ impl<S: Store> OpenFile<S> {
             return self.volume.append(self.ino, bytes);
         }
         Ok((offset, self.volume.write(self.ino, offset, bytes)?))
+    }
+
+    /// Makes `written` bytes durable if the file is open for that.
+    fn settle(&self, written: usize) -> Result<usize, Errno> {
+        if written > 0 && self.mode.contains(OpenMode::DSYNC) {
+            self.volume.sync_durably()?;
+        }
+        Ok(written)
     }
 
     fn seek(&self, offset: i64, whence: Whence) -> Result<u64, Errno> {
@@ -267,6 +279,9 @@ impl<S: Store> OpenFiles<S> {
     }
 
     /// Writes at the position, or at the end, and leaves the position behind what was written.
+    ///
+    /// An error of the device that a file gives which is open for synchronous writes means that the bytes are
+    /// there, and the position is behind them, but are not durable.
     pub fn write(&self, handle: Handle, bytes: &[u8]) -> Result<usize, Errno> {
         let file = self.get(handle)?;
         file.writable()?;
@@ -275,7 +290,9 @@ impl<S: Store> OpenFiles<S> {
         if count > 0 {
             *position = at + count as u64;
         }
-        Ok(count)
+        // Others may go on with the position while this one waits.
+        drop(position);
+        file.settle(count)
     }
 
     /// Reads at `offset`; the position stays.
@@ -289,7 +306,8 @@ impl<S: Store> OpenFiles<S> {
     pub fn pwrite(&self, handle: Handle, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
         let file = self.get(handle)?;
         file.writable()?;
-        Ok(file.write_at(offset, bytes)?.1)
+        let (_, count) = file.write_at(offset, bytes)?;
+        file.settle(count)
     }
 
     /// Moves the position; gives where it is then. `EINVAL` for what is no position, `ENXIO` when there is

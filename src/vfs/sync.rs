@@ -3,7 +3,7 @@
 use super::Volume;
 use super::types::Ino;
 use crate::errno::Errno;
-use crate::persist;
+use crate::persist::{self, Metrics};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability};
 
@@ -19,13 +19,43 @@ impl<S: Store> Volume<S> {
     /// Makes an inode's data and attributes, and its names, durable; waits as the volume's durability
     /// says.
     pub fn fsync(&self, ino: Ino) -> Result<(), Errno> {
-        self.stable(ino, |core| core.read_inode(ino).map(drop))?;
-        self.sync()
+        self.counted(|| self.fsync_uncounted(ino))
     }
 
-    /// Makes everything durable that was changed so far.
-    pub fn sync(&self) -> Result<(), Errno> {
+    /// As `fsync`, for whoever has more to do before the call is over and counts it himself.
+    pub(crate) fn fsync_uncounted(&self, ino: Ino) -> Result<(), Errno> {
+        self.stable(ino, |core| core.read_inode(ino).map(drop))?;
         self.commit_and_wait()
+    }
+
+    /// Makes everything durable that was changed so far, as the volume's durability says.
+    pub fn sync(&self) -> Result<(), Errno> {
+        self.counted(|| self.commit_and_wait())
+    }
+
+    /// Makes everything durable that was changed so far, in relaxed mode too: what a write does to a file
+    /// that is open for synchronous writes. A volume in memory has nothing durable.
+    pub fn sync_durably(&self) -> Result<(), Errno> {
+        self.counted(|| self.commit_durably())
+    }
+
+    /// As `sync_durably`, uncounted.
+    pub(crate) fn commit_durably(&self) -> Result<(), Errno> {
+        self.wait_for_commit(true)
+    }
+
+    /// Runs a call that asks for durability; the volume's metrics tell how it ended and how long it took.
+    pub(crate) fn counted(&self, call: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+        let begun_us = self.stopwatch.map(|now| (now, now()));
+        let result = call();
+        let us = begun_us.map(|(now, begun)| now().saturating_sub(begun));
+        persist::note_fsync(self.core.image.store(), result.is_ok(), us);
+        result
+    }
+
+    /// What the volume has done since it was mounted, by all programs that share it, and how it is.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::read(&self.core.image)
     }
 
     /// Waits for a commit of everything changed so far, as the volume's durability says.
@@ -35,7 +65,7 @@ impl<S: Store> Volume<S> {
 
     /// Waits until everything changed so far is durable, which sets quarantined blocks free.
     pub(super) fn free_quarantine(&self) -> Result<(), Errno> {
-        self.wait_for_commit(true)
+        self.commit_durably()
     }
 
     /// Waits until the image file has room for `blocks` blocks.

@@ -8,6 +8,7 @@ use super::sync::Committer;
 use super::types::Ino;
 use crate::core::{self, Core, Error, Image, LoadError, Space, Txn, stripe_seq};
 use crate::errno::Errno;
+use crate::persist::{Stopwatch, host_stopwatch};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability, VolumeState};
 use parking_lot::Mutex;
@@ -33,6 +34,8 @@ pub struct Volume<S: Store> {
     /// Inodes that this process holds.
     pub(super) held: Mutex<HashMap<Ino, Hold>>,
     pub(super) committer: Committer,
+    /// Measures how long calls of `fsync` take.
+    pub(super) stopwatch: Option<Stopwatch>,
     pub(super) atime: Atime,
 }
 
@@ -96,6 +99,7 @@ impl<S: Store> Volume<S> {
             id: recall::next_volume(),
             held: Mutex::default(),
             committer: Committer::Keeper,
+            stopwatch: host_stopwatch(),
             atime: Atime::default(),
         }
     }
@@ -103,6 +107,11 @@ impl<S: Store> Volume<S> {
     /// Who makes changes durable; the keeper unless told otherwise.
     pub fn set_committer(&mut self, committer: Committer) {
         self.committer = committer;
+    }
+
+    /// What measures how long `fsync` takes, where the host has none of its own.
+    pub fn set_stopwatch(&mut self, stopwatch: Stopwatch) {
+        self.stopwatch = Some(stopwatch);
     }
 
     /// The image.
