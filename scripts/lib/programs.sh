@@ -40,6 +40,9 @@ program mount-st "tests/programs/mount.c" $ST -DNOTHREADS -sINITIAL_MEMORY=96MB
 # Files that come with the program, put onto the volume.
 program preload-mt "tests/programs/preload.c" $MT --preload-file tests/programs/preload@/opfs/brought
 program preload-st "tests/programs/preload.c" $ST -sALLOW_MEMORY_GROWTH --preload-file tests/programs/preload@/opfs/brought
+# What makes changes durable.
+program durable-mt "tests/programs/durable.c" $MT
+program durable-st "tests/programs/durable.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH
 # What happens when a browser's quota is used up.
 program quota "tests/programs/quota.c" $MT -sINITIAL_MEMORY=96MB
 program hello-noflags "tests/programs/hello.c" $COMMON $THREADS $BARE

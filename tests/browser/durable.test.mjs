@@ -1,0 +1,53 @@
+// Durability in a browser: every call that asks for it, in every mode, over OPFS.
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { launch, unavailable } from '../harness/browser.mjs';
+import { runInBrowser } from '../harness/run-program.mjs';
+import { serve } from '../harness/server.mjs';
+
+const skip = unavailable();
+const root = path.resolve(import.meta.dirname, '../..');
+
+let server;
+before(async () => {
+  server = await serve({ roots: [root] });
+});
+after(() => server.close());
+
+for (const durability of ['strict', 'relaxed', 'memory']) {
+  test(`what makes changes durable, ${durability}`, { skip }, async (t) => {
+    const page = await launch({ t });
+    const sabfs = { path: '/opfs', durability, capacity: 16 << 20 };
+    const result = await runInBrowser(page, server, 'durable-mt', { module: { sabfs }, args: ['/opfs'] });
+    assert.deepEqual(result, { code: 0, stdout: '/opfs: 0 failures\n', stderr: '' });
+  });
+}
+
+test('in a worker, with a store of its own', { skip }, async (t) => {
+  const page = await launch({ t });
+  const sabfs = { path: '/opfs', access: 'own', capacity: 16 << 20 };
+  const result = await runInBrowser(page, server, 'durable-st', { module: { sabfs }, args: ['/opfs'], worker: true });
+  assert.deepEqual(result, { code: 0, stdout: '/opfs: 0 failures\n', stderr: '' });
+});
+
+test('the metrics of a volume in JavaScript', { skip }, async (t) => {
+  const page = await launch({ t });
+  await page.goto(`${server.url}/tests/harness/program.html`);
+  const [before, state, ended] = await page.evaluate(`(async () => {
+    const factory = (await import('${server.url}/dist/programs/suite-esm.mjs')).default;
+    const program = await factory({ print() {}, printErr() {} });
+    const volume = await program.mountSABFS({ path: '/opfs', capacity: 16 << 20 });
+    await volume.sync();
+    const metrics = volume.metrics(), stats = volume.stats();
+    await volume.unmount();
+    let ended = null;
+    try { volume.metrics(); } catch (error) { ended = error.code; }
+    return [metrics, stats, ended];
+  })()`);
+  assert.ok(before.commits > 0 && before.roomBlocks > 0 && before.keeperUp);
+  assert.equal(before.commitLatency.count, before.commits);
+  assert.deepEqual([before.durable, before.written], [before.change, before.change]);
+  assert.deepEqual([state.commits, state.flushes], [before.commits, before.journalFlushes + before.imageFlushes]);
+  assert.equal(ended, 'ENODEV');
+});
