@@ -40,17 +40,26 @@ export function targets(step) {
 
 /** Links the program for a peer if need be; gives its path relative to the repository. names: keep function names. */
 export function build(name, { names = false } = {}) {
-  const file = path.join(output, names ? `${name}-names.js` : `${name}.js`);
+  return link(name, names ? `${name}-names` : name, 'benches/bench.c', names ? ['--profiling-funcs'] : []);
+}
+
+/** Links the program that measures fsync (fsync.mjs); gives its path likewise. */
+export function buildFsync() {
+  return link(OURS, 'fsync', 'benches/fsync.c', ['-sPTHREAD_POOL_SIZE=10']);
+}
+
+function link(name, program, source, more) {
+  const file = path.join(output, `${program}.js`);
   const { inputs = [] } = PEERS[name];
   const missing = inputs.find((input) => !fs.existsSync(path.join(root, input)));
   if (missing) throw new Error(`${missing} is not there\n  try: scripts/build`);
-  const args = [...COMMON, ...PEERS[name].flags, ...(names ? ['--profiling-funcs'] : []), 'benches/bench.c'];
+  const args = [...COMMON, ...PEERS[name].flags, ...more, source];
   const recipe = args.join(' ');
   if (!isFresh(file, recipe, [...inputs, ...args])) {
     fs.mkdirSync(output, { recursive: true });
     const result = spawnSync('emcc', [...args, '-o', file], { cwd: root, stdio: ['ignore', 2, 2] });
     if (result.error) throw new Error(`emcc does not start: ${result.error.message}`);
-    if (result.status !== 0) throw new Error(`benches/bench.c does not build for ${name}`);
+    if (result.status !== 0) throw new Error(`${source} does not build for ${name}`);
     fs.writeFileSync(`${file}.recipe`, recipe);
   }
   return path.relative(root, file);

@@ -33,7 +33,7 @@ export function rowsOf(engine, results) {
 }
 
 /** Three digits are all that these measurements are good for. */
-function time(ns) {
+export function time(ns) {
   if (ns === null || ns === undefined) return '-';
   const [value, unit] = ns < 1e3 ? [ns, 'ns'] : ns < 1e6 ? [ns / 1e3, 'us'] : [ns / 1e6, 'ms'];
   return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${unit}`;

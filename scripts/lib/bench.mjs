@@ -4,17 +4,18 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { fsyncRows, printFsync } from '../../benches/fsync.mjs';
 import { measureEngine } from '../../benches/measure.mjs';
 import { OURS, PEERS, build } from '../../benches/peers.mjs';
 import { profile } from '../../benches/profile.mjs';
-import { machine, printTable, rowsOf } from '../../benches/report.mjs';
+import { machine, printTable, rowsOf, time } from '../../benches/report.mjs';
 
 const USAGE = `scripts/bench [OPTION…]
 
   --json FILE       write the results
   --engine LIST     chromium, firefox (default: those that are there)
   --quick           fewer and shorter rounds, shorter folders: a look, not a measurement
-  --case LIST       some of the cases only
+  --case LIST       some of the cases only; fsync: what an fsync costs beside a raw write and flush
   --peer LIST       some of the file systems only: ${Object.keys(PEERS).join(', ')}
   --threads LIST    how many threads work at the same time, up to 3 (default 1)
   --rounds N        how often each case is measured
@@ -77,14 +78,25 @@ async function main() {
     budget_ms: values.quick ? 3_000 : 15_000,
     settle_ms: values.quick ? 5 : 10,
   };
+  // These have programs of their own, and a table.
+  const fsync = !plan.cases || plan.cases.includes('fsync');
+  const durable = { count: values.quick ? 300 : 1000, rounds: Number(values.rounds ?? (values.quick ? 3 : 9)) };
+  plan.cases = plan.cases?.filter((name) => name !== 'fsync');
   const rows = [];
   const about = { ...machine(), names: plan.names, rounds: plan.rounds, engines: {} };
   for (const engine of engines) {
-    const { version, results } = await measureEngine(engine, plan);
-    about.engines[engine] = version;
-    const measured = rowsOf(engine, results);
-    printTable(`${version}, ${plan.names} names in a folder`, measured, peers);
-    rows.push(...measured);
+    if (!plan.cases || plan.cases.length) {
+      const { version, results } = await measureEngine(engine, plan);
+      about.engines[engine] = version;
+      const measured = rowsOf(engine, results);
+      printTable(`${version}, ${plan.names} names in a folder`, measured, peers);
+      rows.push(...measured);
+    }
+    if (fsync) {
+      const measured = await fsyncRows(engine, durable);
+      printFsync(measured, time);
+      rows.push(...measured);
+    }
   }
   about.load_after = os.loadavg();
   console.log(`\n${about.cpu}, ${about.cores} cores; load ${about.load_before[0].toFixed(1)} before, ${about.load_after[0].toFixed(1)} after`);
