@@ -1,9 +1,9 @@
 // What an fsync costs beside one raw write and flush, and how many threads share a flush. Both take turns in one page:
 // what the disk or the machine does for a while is done to both.
+import path from 'node:path';
 import { launch } from '../tests/harness/browser.mjs';
 import { serve } from '../tests/harness/server.mjs';
 import { OURS, PEERS, buildFsync } from './peers.mjs';
-import path from 'node:path';
 
 const root = path.resolve(import.meta.dirname, '..');
 const TIMEOUT = 180_000;
@@ -75,7 +75,7 @@ function rowsOf(engine, { record_bytes, alone, together }) {
 }
 
 /** Prints the rows of one engine as a Markdown table. */
-export function printFsync(rows, time) {
+export function printFsync(title, rows, time) {
   const [one, many] = rows;
   const cells = [
     ['case', 'threads', `${OURS} p50`, 'p99', `${RAW} p50`, 'p99', 'ratio', 'flushes / fsyncs', 'met'],
@@ -85,7 +85,7 @@ export function printFsync(rows, time) {
   ];
   const widths = cells[0].map((_, column) => Math.max(...cells.map((line) => line[column].length)));
   const print = (line) => console.log(`| ${line.map((cell, i) => cell.padEnd(widths[i])).join(' | ')} |`);
-  console.log();
+  console.log(`\n${title}\n`);
   print(cells[0]);
   console.log(`|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`);
   cells.slice(1).forEach(print);

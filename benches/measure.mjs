@@ -13,14 +13,19 @@ const BATCH_TIMEOUT = 180_000;
 // Cases that leave each other their files; they run one after the other in each round.
 const CHAIN = ['create-1k', 'rename', 'unlink'];
 
-/** Resolves with {version, results}; results: [{case, threads, rounds: {peer: [ns…]}}]. */
-export async function measureEngine(engine, plan) {
+/** What the browser calls itself. */
+export function versionOf(engine) {
   const binary = process.env[`SABFS_${engine.toUpperCase()}`];
-  const version = execFileSync(binary, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  const version = execFileSync(binary, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  return version.trim().replace(/ built on.*/, '');
+}
+
+/** Resolves with [{case, threads, rounds: {peer: [ns…]}}]. */
+export async function measureEngine(engine, plan) {
   const server = await serve({ roots: [root] });
   const browser = await launch({ browser: engine });
   try {
-    return { version: version.replace(/ built on.*/, ''), results: await measureAll(browser, server, plan) };
+    return await measureAll(browser, server, plan);
   } catch (error) {
     throw new Error(`${engine}: ${error.message}\n${browser.console.slice(-20).join('\n')}`);
   } finally {

@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { fsyncRows, printFsync } from '../../benches/fsync.mjs';
-import { measureEngine } from '../../benches/measure.mjs';
+import { measureEngine, versionOf } from '../../benches/measure.mjs';
 import { OURS, PEERS, build } from '../../benches/peers.mjs';
 import { profile } from '../../benches/profile.mjs';
 import { machine, printTable, rowsOf, time } from '../../benches/report.mjs';
@@ -85,16 +85,16 @@ async function main() {
   const rows = [];
   const about = { ...machine(), names: plan.names, rounds: plan.rounds, engines: {} };
   for (const engine of engines) {
+    const version = versionOf(engine);
+    about.engines[engine] = version;
     if (!plan.cases || plan.cases.length) {
-      const { version, results } = await measureEngine(engine, plan);
-      about.engines[engine] = version;
-      const measured = rowsOf(engine, results);
+      const measured = rowsOf(engine, await measureEngine(engine, plan));
       printTable(`${version}, ${plan.names} names in a folder`, measured, peers);
       rows.push(...measured);
     }
     if (fsync) {
       const measured = await fsyncRows(engine, durable);
-      printFsync(measured, time);
+      printFsync(`${version}, ${durable.rounds} times ${durable.count} in a row`, measured, time);
       rows.push(...measured);
     }
   }

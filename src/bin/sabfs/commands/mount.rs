@@ -7,6 +7,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use sabfs::core::check::check;
 use sabfs::fuse::{Mount, MountOptions, Permissions};
+use sabfs::persist::{Latency, Metrics};
 use sabfs::store::Store;
 use sabfs::store::runtime as rt;
 use sabfs::vfs::{Atime, Volume};
@@ -63,6 +64,9 @@ pub struct Arguments {
     /// Look for damage when it is over; exit code 1 if there is any.
     #[arg(long)]
     check_at_exit: bool,
+    /// Tell in the end what the volume has done: commits, bytes, flushes, latencies.
+    #[arg(long)]
+    metrics: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
@@ -110,7 +114,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
         session.volume().image().store().store(rt::READ_ONLY, 1);
     }
     let sound = !arguments.check_at_exit || is_sound(session.volume());
+    let volume = session.volume().clone();
     session.close()?;
+    if arguments.metrics {
+        // The last commit is among them.
+        print_metrics(&volume.metrics());
+    }
     unmounted.map_err(|error| format!("cannot unmount {mountpoint}: {error}"))?;
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -134,6 +143,29 @@ fn wait(mount: &Mount, signals: &SigSet) -> Result<(), String> {
         over.store(true, Ordering::Relaxed);
         waited.map(drop).map_err(|error| format!("cannot wait for signals: {error}"))
     })
+}
+
+fn print_metrics(metrics: &Metrics) {
+    let Metrics { commits, commits_failed, fsyncs, fsyncs_failed, .. } = metrics;
+    println!("commits {commits}, failed {commits_failed}; fsyncs {fsyncs}, failed {fsyncs_failed}");
+    println!(
+        "journal {} bytes in {} flushes, image {} bytes in {} flushes, checkpoints {}",
+        metrics.journal_written_bytes,
+        metrics.journal_flushes,
+        metrics.image_written_bytes,
+        metrics.image_flushes,
+        metrics.checkpoints
+    );
+    for (name, latency) in [("commit", metrics.commit_latency), ("fsync", metrics.fsync_latency)] {
+        let Latency { p50_us, p99_us, max_us, .. } = latency;
+        println!(
+            "{name} latency: half within {p50_us} us, 99 % within {p99_us} us, at most {max_us} us"
+        );
+    }
+    println!("change {}, durable {}", metrics.change, metrics.durable);
+    if let Some(errno) = metrics.last_failure {
+        println!("last failure: {errno}");
+    }
 }
 
 fn is_sound(volume: &Arc<Volume<HostStore>>) -> bool {
