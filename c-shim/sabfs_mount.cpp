@@ -90,7 +90,8 @@ int sabfs_metrics(const char *path, struct sabfs_metrics *metrics) {
   return volume ? sabfs_volume_metrics(volume, metrics) : -ENODEV;
 }
 
-int syncfs(int fd) {
+// Weak, as a program may have one of its own because the C library has none.
+__attribute__((weak)) int syncfs(int fd) {
   auto open = wasmfs::wasmFS.getFileTable().locked().getEntry(fd);
   if (!open) return errno = EBADF, -1;
   auto *backend = sabfs::SabfsBackend::of(open->locked().getFile());

@@ -6,8 +6,8 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -112,6 +112,37 @@ fn everything_is_there_after_an_end_in_order() {
         drop(opened);
         place.check();
     }
+}
+
+#[test]
+fn metrics_are_told_in_the_end() {
+    let Some(place) = Place::new() else { return };
+    let mut command = Command::new(SABFS);
+    command.args(["mount", "--metrics"]).arg(place.volume()).arg(place.mountpoint());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let server = Server { child: Some(child), mountpoint: place.mountpoint() };
+    let mut text = String::new();
+    output.read_line(&mut text).unwrap();
+    let file = File::create(place.path("file")).unwrap();
+    for round in 0..10 {
+        file.write_all_at(&[round; 4096], 0).unwrap();
+        file.sync_all().unwrap();
+    }
+    // Of synchronous writes the kernel makes an fsync each.
+    let flags = rustix::fs::OFlags::SYNC.bits().cast_signed();
+    let synchronous = File::options().write(true).custom_flags(flags).open(place.path("file")).unwrap();
+    synchronous.write_all_at(b"and this", 0).unwrap();
+    assert!(server.end(Signal::TERM).success());
+    output.read_to_string(&mut text).unwrap();
+    assert!(text.contains("; fsyncs 11, failed 0\n"), "{text}");
+    let change = text.lines().find_map(|line| line.strip_prefix("change ")).unwrap();
+    let (change, durable) = change.split_once(", durable ").unwrap();
+    assert_eq!(change, durable, "{text}");
+    for name in ["commits 1", "journal ", "commit latency: ", "fsync latency: "] {
+        assert!(text.lines().any(|line| line.starts_with(name)), "{name}: {text}");
+    }
+    assert!(!text.contains("last failure"), "{text}");
 }
 
 #[test]

@@ -43,6 +43,7 @@ program preload-st "tests/programs/preload.c" $ST -sALLOW_MEMORY_GROWTH --preloa
 # What makes changes durable.
 program durable-mt "tests/programs/durable.c" $MT
 program durable-st "tests/programs/durable.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH
+program durable-asyncify "tests/programs/durable.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sASYNCIFY
 # What happens when a browser's quota is used up.
 program quota "tests/programs/quota.c" $MT -sINITIAL_MEMORY=96MB
 program hello-noflags "tests/programs/hello.c" $COMMON $THREADS $BARE

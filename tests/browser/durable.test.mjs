@@ -9,11 +9,15 @@ import { serve } from '../harness/server.mjs';
 const skip = unavailable();
 const root = path.resolve(import.meta.dirname, '../..');
 
-let server;
+let server, plain;
 before(async () => {
   server = await serve({ roots: [root] });
+  plain = await serve({ roots: [root], isolate: false });
 });
-after(() => server.close());
+after(async () => {
+  await server.close();
+  await plain.close();
+});
 
 for (const durability of ['strict', 'relaxed', 'memory']) {
   test(`what makes changes durable, ${durability}`, { skip }, async (t) => {
@@ -28,6 +32,14 @@ test('in a worker, with a store of its own', { skip }, async (t) => {
   const page = await launch({ t });
   const sabfs = { path: '/opfs', access: 'own', capacity: 16 << 20 };
   const result = await runInBrowser(page, server, 'durable-st', { module: { sabfs }, args: ['/opfs'], worker: true });
+  assert.deepEqual(result, { code: 0, stdout: '/opfs: 0 failures\n', stderr: '' });
+});
+
+// Each call suspends the program until a worker has done what it was sent.
+test('on the main thread of a page without shared memory', { skip }, async (t) => {
+  const page = await launch({ t });
+  const sabfs = { path: '/opfs', capacity: 16 << 20 };
+  const result = await runInBrowser(page, plain, 'durable-asyncify', { module: { sabfs }, args: ['/opfs'] });
   assert.deepEqual(result, { code: 0, stdout: '/opfs: 0 failures\n', stderr: '' });
 });
 
