@@ -17,7 +17,7 @@ addToLibrary({
     storePages(capacity) {
       var runtime = 32768 + 64 * 16384 + 8192 * 8, blocks = Math.floor(capacity / 4096);
       var bitmap = Math.ceil(blocks / 8 / 4096) * 4096;
-      return Math.ceil((runtime + 5 * bitmap + blocks * 4096) / 65536);
+      return Math.ceil((runtime + 6 * bitmap + blocks * 4096) / 65536);
     },
 
     // Bytes of the store that a volume of this capacity may use: all of it where none is given.

@@ -12,7 +12,7 @@
 
 use super::error::Result;
 use super::txn::{Run, Txn, map_word};
-use super::{Core, bits};
+use super::{Core, Image, bits};
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, BlockKind, HEADER_SIZE_BYTES, INO_INODE_FILE};
 use crate::store::Store;
@@ -197,12 +197,12 @@ fn find_run<S: Store>(
 }
 
 /// Free blocks by the bitmaps, quarantined ones not counted; for attach.
-pub fn count_free<S: Store>(core: &Core<S>) -> u32 {
-    let geometry = core.image.geometry();
+pub fn count_free<S: Store>(image: &Image<S>) -> u32 {
+    let geometry = image.geometry();
     let mut bitmap = [0_u8; BLOCK_SIZE];
     (0..geometry.groups())
         .map(|group| {
-            core.image.read_block(geometry.group_start(group), &mut bitmap);
+            image.read_block(geometry.group_start(group), &mut bitmap);
             bits::count_clear(&bitmap[HEADER_SIZE_BYTES..], geometry.group_len(group))
         })
         .sum()

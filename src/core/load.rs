@@ -103,7 +103,7 @@ fn root_inode(now_ns: i64) -> Inode {
 
 fn finish<S: Store>(core: &Core<S>, used_inodes: u32) {
     let store = core.image.store();
-    store.store(rt::FREE_BLOCKS, count_free(core));
+    store.store(rt::FREE_BLOCKS, count_free(&core.image));
     store.store(rt::USED_INODES, used_inodes);
     store.store(rt::INODE_HINT, 0);
     store.store(rt::RUN_HINT, FIRST_BITMAP);

@@ -4,10 +4,10 @@
 
 use super::device::JsDevice;
 use super::open::{self, Host};
-use crate::persist::{Keeper, Mark, Phase, Turn};
+use crate::persist::{Keeper, Phase, Turn};
 use crate::store::WasmStore;
 use crate::store::runtime::Durability;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -23,8 +23,6 @@ unsafe extern "C" {
 }
 
 thread_local! {
-    /// Whose the journal was when the keeper stopped, or has to be so that one can go on.
-    static MARK: Cell<[u8; Mark::SIZE_BYTES]> = const { Cell::new([0; Mark::SIZE_BYTES]) };
     static KEEPER: RefCell<Option<Keeper<WasmStore, JsDevice>>> = const { RefCell::new(None) };
 }
 
@@ -69,13 +67,12 @@ extern "C" fn sabfs_keeper_open(store_size_bytes: f64, durability: u32, read_onl
     }
 }
 
-/// Goes on with the volume in the store, whose keeper has paused at the mark that JavaScript has put at
-/// `sabfs_keeper_mark`. Result as above.
+/// Goes on with the volume in the store, whose keeper has paused or died. Result as above.
 #[unsafe(no_mangle)]
 extern "C" fn sabfs_keeper_resume(store_size_bytes: f64, read_only: u32) -> i32 {
     std::panic::set_hook(Box::new(|panic| say(&panic.to_string())));
     let store = WasmStore::outside(store_size_bytes as u64);
-    match open::resume(store, read_only != 0, Mark::from_bytes(&MARK.get()), &HOST) {
+    match open::resume(store, read_only != 0, &HOST) {
         Ok(keeper) => {
             KEEPER.set(Some(keeper));
             0
@@ -85,12 +82,6 @@ extern "C" fn sabfs_keeper_resume(store_size_bytes: f64, read_only: u32) -> i32 
             -failure.errno().linux()
         }
     }
-}
-
-/// Address of the 16 bytes that say whose the journal was when the keeper stopped.
-#[unsafe(no_mangle)]
-extern "C" fn sabfs_keeper_mark() -> *mut u8 {
-    MARK.with(|mark| mark.as_ptr().cast())
 }
 
 /// Serves what there is to serve, and waits for work at most `timeout_ms`. 0 to be called again, 1 when
@@ -105,7 +96,6 @@ extern "C" fn sabfs_keeper_turn(timeout_ms: u32) -> u32 {
             say(&error.to_string());
         }
         if turn == Turn::Stopped {
-            MARK.set(keeper.mark().to_bytes());
             *place = None;
         }
         u32::from(turn == Turn::Stopped)

@@ -79,16 +79,16 @@ pub(super) fn prepare(store: &WasmStore, durability: Durability, id: u32) -> Res
     Image::prepare(store, id, durability).map(drop)
 }
 
-/// Goes on with a volume that is in the store, whose keeper has paused: opens its files again, if its
-/// journal is still the one of `mark`.
+/// Goes on with a volume that is in the store, whose keeper has paused or died: opens its files again, if
+/// nobody else had them meanwhile.
+#[cfg(not(target_os = "emscripten"))] // only the keeper's module has followers
 pub(super) fn resume(
     store: WasmStore,
     read_only: bool,
-    mark: Mark,
     host: &Host,
 ) -> Result<Keeper<WasmStore, JsDevice>, Failure> {
     let mut options = OpenOptions::new([0; 16], keys(host));
-    (options.read_only, options.resume) = (read_only, Some(mark));
+    (options.read_only, options.resume) = (read_only, Some(Mark::kept(&store)));
     let (image, now_ms) = (Image::attach(store, CLIENT)?, Box::new(host.now_ms));
     Keeper::open(image, JsDevice::Image, JsDevice::Journal, options, now_ms, &mut |_| ())
         .map(|(mut keeper, _)| {

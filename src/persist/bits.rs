@@ -37,6 +37,26 @@ pub fn collect<S: Store>(image: &Image<S>, map: Bitmap, found: &mut Vec<u32>) {
     });
 }
 
+/// How many bits are set. The caller holds the gate.
+pub fn count<S: Store>(image: &Image<S>, map: Bitmap) -> u32 {
+    let mut total = 0;
+    for_each_word(image, map, |_, word| total += word.count_ones());
+    total
+}
+
+/// How many blocks have both bits set. The caller holds the gate.
+pub fn count_both<S: Store>(image: &Image<S>, one: Bitmap, other: Bitmap) -> u32 {
+    let mut total = 0;
+    let mut each = |block| total += u32::from(image.bit(other, block));
+    for_each_word(image, one, |index, mut word| {
+        while word != 0 {
+            each(index * 64 + word.trailing_zeros());
+            word &= word - 1;
+        }
+    });
+    total
+}
+
 /// The numbers of the blocks whose bit is set, ascending.
 #[cfg(test)]
 pub fn all<S: Store>(image: &Image<S>, map: Bitmap) -> Vec<u32> {

@@ -9,6 +9,9 @@
 //!                 metadata; write the record; publish WRITTEN
 //! 4  flush; release what was quarantined at the cut; publish DURABLE
 //! ```
+//! From the moment that it is marked clean until step 4 a block is *in flight*: should the keeper die, whoever
+//! follows marks it dirty again (`takeover`).
+//!
 //! A block that step 1 copied and that is changed before the cut is dirty again and is copied again in
 //! step 2: from the cut's private copy, so that it is as consistent as the rest. What step 1 left in
 //! the image is either this block's content at the cut, or is overwritten before the record refers to
@@ -127,6 +130,8 @@ pub struct Committer {
     bypassed: Vec<u32>,
     /// Blocks that have to be marked dirty again.
     owed: Vec<u32>,
+    /// Blocks that are marked as being in flight.
+    in_flight: Vec<u32>,
     /// What was quarantined at the cut that is being written.
     at_cut: Quarantined,
     /// What was quarantined at the last cut that is wholly written: the next flush frees it.
@@ -235,6 +240,10 @@ impl Committer {
         if !self.owed.is_empty() {
             // Without the gate it stays owed and the next commit tries again.
             let paid = self.pay(image);
+            if paid.is_ok() {
+                // Those are dirty again, and count as that alone.
+                image.store().store(rt::IN_FLIGHT_META_COUNT, disk.journal.unflushed_meta());
+            }
             return result.and(paid);
         }
         result
@@ -307,6 +316,7 @@ impl Committer {
             beat();
             disk.journal.flush()?;
         }
+        self.arrive(image);
         if !self.rules.on(Rule::FreshSinceRecord) {
             image.clear_bits(Bitmap::Fresh);
         }
@@ -322,6 +332,29 @@ impl Committer {
         self.account(image, disk, Durability::Strict);
         publish(image, rt::DURABLE, self.durable);
         Ok(())
+    }
+
+    /// Marks blocks as being in flight, of which `metas` hold metadata. The caller holds the gate.
+    fn depart<S: Store>(&mut self, image: &Image<S>, blocks: &[u32], metas: usize) {
+        image.store().fetch_add(rt::IN_FLIGHT_META_COUNT, metas as u32);
+        for &block in blocks {
+            if !image.set_bit(Bitmap::InFlight, block) {
+                self.in_flight.push(block);
+            }
+        }
+    }
+
+    /// What was in flight is durable. Nobody else uses these bits, so that this needs no gate.
+    fn arrive<S: Store>(&mut self, image: &Image<S>) {
+        if self.in_flight.len() < 64 {
+            for &block in &self.in_flight {
+                image.clear_bit(Bitmap::InFlight, block);
+            }
+        } else {
+            image.clear_bits(Bitmap::InFlight);
+        }
+        self.in_flight.clear();
+        image.store().store(rt::IN_FLIGHT_META_COUNT, 0);
     }
 
     /// Step 1: writes the bulk of the data to the image while mutations go on.
@@ -340,6 +373,7 @@ impl Committer {
             let gate = Gate::close(image)?;
             self.sort_dirty(image, disk);
             let bulk = self.kinds.bulk(&self.limits);
+            self.depart(image, &bulk, 0);
             if self.rules.on(Rule::CleanBeforeCopy) {
                 mark_clean(image, &bulk);
             }
@@ -376,7 +410,16 @@ impl Committer {
         }
         let change = store.load(rt::CHANGE);
         self.at_cut.take(image);
-        mark_all_clean(image, &self.dirty);
+        let dirty = std::mem::take(&mut self.dirty);
+        let before = self.rules.on(Rule::InFlightBeforeClean);
+        if before {
+            self.depart(image, &dirty, self.kinds.metas.len());
+        }
+        mark_all_clean(image, &dirty);
+        if !before {
+            self.depart(image, &dirty, self.kinds.metas.len());
+        }
+        self.dirty = dirty;
         if self.rules.on(Rule::FreshSinceRecord) && self.rules.on(Rule::FailedRecordCounts) {
             image.clear_bits(Bitmap::Fresh);
         }

@@ -17,6 +17,9 @@ use super::device::{Device, DeviceError};
 use super::rules::{Rule, Rules};
 use crate::format::BLOCK_SIZE;
 use crate::format::journal::{RecordHeader, SEGMENTS, SegmentHeader, record_blocks};
+use crate::store::Store;
+use crate::store::runtime as rt;
+use xxhash_rust::xxh64::xxh64;
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
 /// How much is read or written by one call when a segment is read or made.
@@ -25,8 +28,12 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Gives random numbers for the keys of segments.
 pub type Random = Box<dyn FnMut() -> u64 + Send>;
 
+/// How many headers an owner may have made since its first one.
+const STEPS_MAX: u64 = 1 << 24;
+
 /// Whose a journal is. Whoever opens a volume to write makes a new epoch with a key of its own, so that no
-/// two owners leave the same mark.
+/// two owners leave the same mark; the keys of its later epochs follow from the first one. A keeper that goes on
+/// with what is in a store is the same owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// Epoch of the newest segment.
@@ -36,23 +43,34 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Length of a mark as bytes.
-    pub const SIZE_BYTES: usize = 16;
-
     /// The mark of the newest header; zeros when there is none.
     pub fn of(header: Option<&SegmentHeader>) -> Self {
         header.map_or(Self { epoch: 0, key: 0 }, |header| Self { epoch: header.epoch, key: header.key })
     }
 
-    /// The mark as bytes, for whoever keeps it until the volume is gone on with.
-    pub fn to_bytes(self) -> [u8; Self::SIZE_BYTES] {
-        (u128::from(self.key) << 64 | u128::from(self.epoch)).to_le_bytes()
+    /// The mark of the next header that the same owner makes: nobody else can know its key.
+    pub fn next(self) -> Self {
+        let epoch = self.epoch.wrapping_add(1);
+        Self { epoch, key: xxh64(&self.key.to_le_bytes(), epoch) }
     }
 
-    /// The mark that these bytes are.
-    pub fn from_bytes(bytes: &[u8; Self::SIZE_BYTES]) -> Self {
-        let both = u128::from_le_bytes(*bytes);
-        Self { epoch: both as u64, key: (both >> 64) as u64 }
+    /// Whether the owner of this mark made `later`, too.
+    pub fn leads_to(self, later: Self) -> bool {
+        let steps = later.epoch.wrapping_sub(self.epoch);
+        steps <= STEPS_MAX && (0..steps).fold(self, |mark, _| mark.next()) == later
+    }
+
+    /// Keeps the mark in a store, for whoever goes on with the volume there.
+    pub fn keep<S: Store>(self, store: &S) {
+        for (word, value) in (0..).zip([self.epoch, self.epoch >> 32, self.key, self.key >> 32]) {
+            store.store(rt::KEEPER_MARK + word * 4, value as u32);
+        }
+    }
+
+    /// The mark that is kept in a store.
+    pub fn kept<S: Store>(store: &S) -> Self {
+        let [e0, e1, k0, k1] = [0, 4, 8, 12].map(|at| u64::from(store.load(rt::KEEPER_MARK + at)));
+        Self { epoch: e0 | e1 << 32, key: k0 | k1 << 32 }
     }
 }
 
@@ -83,7 +101,10 @@ pub struct Journal<D> {
     pub segments: [Segment; SEGMENTS],
     /// The one that records go to.
     pub active: usize,
-    epoch: u64,
+    /// The last mark that was tried.
+    last: Mark,
+    /// The last mark is this owner's, and the next follows from it.
+    owned: bool,
     next_seq: u64,
     unflushed: Vec<u32>,
     unflushed_meta: u32,
@@ -121,7 +142,8 @@ impl<D: Device> Journal<D> {
             segment_blocks,
             segments: Default::default(),
             active: 0,
-            epoch: 0,
+            last: Mark { epoch: 0, key: 0 },
+            owned: false,
             next_seq: 1,
             unflushed: Vec::new(),
             unflushed_meta: 0,
@@ -153,9 +175,9 @@ impl<D: Device> Journal<D> {
         Ok(())
     }
 
-    /// Continues after what recovery found.
-    pub fn resume(&mut self, epoch: u64, next_seq: u64) {
-        (self.epoch, self.next_seq) = (epoch, next_seq);
+    /// Continues after what recovery found; `owned` when it is the same owner's.
+    pub fn resume(&mut self, last: Mark, owned: bool, next_seq: u64) {
+        (self.last, self.owned, self.next_seq) = (last, owned, next_seq);
     }
 
     fn segment_start(&self, segment: usize) -> u64 {
@@ -266,12 +288,15 @@ impl<D: Device> Journal<D> {
     /// Writes a new header over a segment's old one; it counts after a flush and `begin`.
     pub fn write_header(&mut self, segment: usize, image_blocks: u32) -> Result<(), DeviceError> {
         // Every attempt has an epoch of its own: the one before may have landed.
-        self.epoch += 1;
+        self.last = self.last.next();
+        if !self.owned {
+            (self.last.key, self.owned) = ((self.random)(), true);
+        }
         let header = SegmentHeader {
             segment_blocks: self.segment_blocks,
             uuid: self.uuid,
-            epoch: self.epoch,
-            key: (self.random)(),
+            epoch: self.last.epoch,
+            key: self.last.key,
             first_seq: self.next_seq,
             image_blocks,
         };

@@ -12,12 +12,13 @@
 //!   state stays `Up` until the keeper is stopped.
 
 use super::commit::{CommitError, Committer};
-use super::device::Device;
+use super::device::{Device, DeviceError};
 use super::disk::Disk;
 use super::error::OpenError;
 use super::journal::Mark;
 use super::metrics::{Stopwatch, note_failure};
 use super::recovery::{Found, OpenOptions, Progress, open_volume};
+use super::takeover::take_over;
 use super::wait::reached;
 use crate::core::Image;
 use crate::errno::Errno;
@@ -88,6 +89,10 @@ impl<S: Store, D: Device> Keeper<S, D> {
     ) -> Result<(Self, Found), OpenError> {
         let (limits, rules, resumes) = (options.limits, options.rules, options.resume.is_some());
         let opened = open_volume(image_device, journal_device, &image, options, progress)?;
+        if resumes {
+            take_over(&image, rules)
+                .map_err(|errno| DeviceError { errno, doing: "stop the writers" })?;
+        }
         // What the keeper before this one could not make durable is dirty still.
         let change = image.store().load(if resumes { rt::DURABLE } else { rt::CHANGE });
         let timer_ms = clock() + TIMER_MS;
@@ -109,12 +114,19 @@ impl<S: Store, D: Device> Keeper<S, D> {
         }
         if resumes {
             keeper.set_failure(0);
+            // Who asked the one before to stop means this one, too.
+            store.compare_exchange(rt::KEEPER_STOP, PAUSE, 0);
         } else {
-            store.store(rt::WANTED, change);
-            store.store(rt::FLUSH_WANTED, change);
+            keeper.mark().keep(store);
+            for (word, value) in [
+                (rt::WANTED, change),
+                (rt::FLUSH_WANTED, change),
+                (rt::KEEPER_STOP, 0),
+                (rt::ROOM_WANTED, 0),
+            ] {
+                store.store(word, value);
+            }
         }
-        store.store(rt::KEEPER_STOP, 0);
-        store.store(rt::ROOM_WANTED, 0);
         store.store(rt::ROOM_SHORT, 0);
         if keeper.read_only {
             // Before the volume is taken into use, which else frees orphans.

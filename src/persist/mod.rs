@@ -14,6 +14,7 @@
 //! | `commit`, `plan`, `bits` | cuts of the store and where their blocks go |
 //! | `recovery`, `replay`, `load` | replay, checks, filling the store |
 //! | `keeper`, `wait` | the keeper's turns, and the clients' side of them |
+//! | `takeover` | going on where another keeper died |
 //! | `metrics`, `histogram` | what the volume has done, counted in the runtime region |
 //! | `folder` | the volume's folder on a host, and who owns it |
 //!
@@ -39,6 +40,7 @@ mod replay;
 mod rules;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod wait;

@@ -43,8 +43,8 @@ pub struct OpenOptions {
     /// Write nothing at all: what recovery would write goes into the store alone. A volume with features
     /// that allow no more is opened so in any case.
     pub read_only: bool,
-    /// Go on with a volume that is in the store already, if its journal is still this one: the keeper
-    /// that served it has paused, and its files were closed meanwhile.
+    /// Go on with a volume that is in the store already, if its journal is still that of the owner of this
+    /// mark: the keeper that served it has paused or died, and its files were closed meanwhile.
     pub resume: Option<Mark>,
     pub(super) limits: Limits,
     pub(super) rules: Rules,
@@ -127,7 +127,7 @@ pub fn open_volume<S: Store, D: Device>(
     let mut file = ImageFile::open(image_device)?;
     let read = read_journal(&mut journal_device)?;
     let mark = Mark::of(read.found.last().map(|valid| &valid.header));
-    if options.resume.is_some_and(|left| left != mark) {
+    if options.resume.is_some_and(|left| !left.leads_to(mark)) {
         return Err(OpenError::Changed);
     }
     let merged = Merged::new(&read);
@@ -202,7 +202,7 @@ pub fn open_volume<S: Store, D: Device>(
         merged.apply(&mut file)?;
         progress(report(total_blocks));
         let journal = Journal::new(journal_device, read.uuid, read.segment_blocks, random, rules);
-        switch(journal, read)?
+        switch(journal, read, resume.is_some())?
     };
     if resume.is_none() {
         let nothing = Merged::nothing();
@@ -374,10 +374,14 @@ impl<'a> Merged<'a> {
 ///
 /// The new header claims no longer image than the last one did: should the flush of the replay have been
 /// a lie, the next replay makes the file long again.
-fn switch<D: Device>(mut journal: Journal<D>, read: Read) -> Result<Journal<D>, DeviceError> {
+fn switch<D: Device>(
+    mut journal: Journal<D>,
+    read: Read,
+    owned: bool,
+) -> Result<Journal<D>, DeviceError> {
     let image_blocks = read.image_blocks();
     let newer = read.found.last().map_or(0, |valid| valid.index);
-    let epoch = read.found.iter().map(|valid| valid.header.epoch).max().unwrap_or(0);
+    let last = Mark::of(read.found.last().map(|valid| &valid.header));
     let next_seq = read.found.iter().map(|valid| valid.replay.next_seq).max().unwrap_or(1);
     let rules = journal.rules();
     for valid in read.found {
@@ -387,7 +391,7 @@ fn switch<D: Device>(mut journal: Journal<D>, read: Read) -> Result<Journal<D>, 
             Segment { header: Some(valid.header), at: end, durable_at: end, ..Segment::default() };
         valid.replay.copies.iter().for_each(|copy| segment.live.insert(copy.block));
     }
-    journal.resume(epoch, next_seq);
+    journal.resume(last, owned, next_seq);
     journal.active = newer;
     if !rules.on(Rule::OlderSegmentOnly) {
         journal.write_header(newer, image_blocks)?;

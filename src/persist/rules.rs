@@ -46,6 +46,10 @@ pub enum Rule {
     /// The image is flushed after it was made longer for a record: a length that a power loss takes
     /// back is room for others.
     RoomFlush,
+    /// Blocks are marked as being in flight before they are marked clean, until they are durable.
+    InFlightBeforeClean,
+    /// A keeper that takes over writes what was in flight once more.
+    InFlightIsDirty,
 }
 
 /// Which rules hold.

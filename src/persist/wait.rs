@@ -104,6 +104,11 @@ pub fn wait_room<S: Store>(image: &Image<S>, blocks: u32) -> Result<(), Errno> {
         }
         if store.wait(rt::ROOM_BLOCKS, seen, SLICE_MS) == Wait::TimedOut {
             patience.spend(store)?;
+            // A keeper that took the wish may have died before it served it.
+            if store.load(rt::ROOM_WANTED) < blocks {
+                want_room(store, blocks);
+                ring(store);
+            }
         }
     }
 }

@@ -15,7 +15,7 @@
 //!  then   spare, up to 1077248
 //! 1077248  histograms              2 x  2048 bytes  (persist/histogram.rs)
 //! 1081344  open table            8192 x    8 bytes  { inode, holders }, open addressing
-//!  then   five bitmaps, one bit a block each: dirty, fresh, meta, quarantine, reserved
+//!  then   six bitmaps, one bit a block each: dirty, fresh, meta, quarantine, reserved, in flight
 //!  then   the image, from the next multiple of 4096
 //! ```
 //!
@@ -74,6 +74,9 @@ pub const DIRTY_META_COUNT: u64 = 152;
 pub const QUARANTINE_COUNT: u64 = 156;
 /// Word: no block before this one is free; the search for a few blocks starts here.
 pub const FIRST_FREE: u64 = 160;
+/// Word: number of metadata blocks that are in flight; admission control adds it to the dirty ones, as another
+/// keeper may have to write both with one record.
+pub const IN_FLIGHT_META_COUNT: u64 = 164;
 
 /// Word: blocks that the image file has room for for certain; 0 while no keeper says.
 pub const ROOM_BLOCKS: u64 = 176;
@@ -126,6 +129,9 @@ pub const LOG_SEQUENCE: u64 = 392;
 pub const LOG_MODIFIED: u64 = 396;
 /// Word: watchers that sleep.
 pub const LOG_SLEEPERS: u64 = 400;
+
+/// Words, four: whose the journal was when the first keeper of this store had opened it (`persist::Mark`).
+pub const KEEPER_MARK: u64 = 408;
 
 /// Word: calls since the volume was mounted that asked for durability and got it (wrapping, as all of these).
 pub const FSYNCS: u64 = 448;
@@ -269,10 +275,13 @@ pub enum Bitmap {
     Quarantine = 3,
     /// The block is being filled by an operation that has not committed yet.
     Reserved = 4,
+    /// The keeper has marked the block clean, and it is not certain yet that it is durable as it was then. Only
+    /// keepers use this: the next one writes such blocks once more if this one dies.
+    InFlight = 5,
 }
 
 /// Number of bitmaps.
-pub const BITMAPS_COUNT: u64 = 5;
+pub const BITMAPS_COUNT: u64 = 6;
 
 /// Bytes that one bitmap takes for `capacity_blocks`: a multiple of 4096.
 pub fn bitmap_size_bytes(capacity_blocks: u32) -> u64 {

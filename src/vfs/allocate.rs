@@ -193,8 +193,11 @@ impl<S: Store> Volume<S> {
                 txn.touch(ino);
                 change(txn, &mut inode)?;
                 let nodes = nodes(txn, &inode)?;
-                let dirty = txn.image().store().load(rt::DIRTY_META_COUNT);
-                too_large = dirty.saturating_add(nodes) > ADMISSION_META_BLOCKS
+                let store = txn.image().store();
+                let others = store
+                    .load(rt::DIRTY_META_COUNT)
+                    .saturating_add(store.load(rt::IN_FLIGHT_META_COUNT));
+                too_large = others.saturating_add(nodes) > ADMISSION_META_BLOCKS
                     && txn.image().durability() != Durability::Memory;
                 if too_large {
                     return Err(Errno::EFBIG.into());

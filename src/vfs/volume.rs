@@ -237,7 +237,9 @@ impl<S: Store> Volume<S> {
             }
             let gate = self.gate()?;
             // Counted under the gate, so that one operation at most is added to what is too much.
-            if store.load(rt::DIRTY_META_COUNT) <= crate::persist::ADMISSION_META_BLOCKS
+            let metas =
+                store.load(rt::DIRTY_META_COUNT).saturating_add(store.load(rt::IN_FLIGHT_META_COUNT));
+            if metas <= crate::persist::ADMISSION_META_BLOCKS
                 || self.core.image.durability() == Durability::Memory
             {
                 return Ok(gate);

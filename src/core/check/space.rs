@@ -66,7 +66,7 @@ impl<S: Store> Checker<'_, S> {
         }
         let free = store.load(rt::FREE_BLOCKS).wrapping_add(store.load(rt::QUARANTINE_COUNT));
         let counters = [
-            ("free blocks", free, count_free(self.core)),
+            ("free blocks", free, count_free(&self.core.image)),
             ("inodes", store.load(rt::USED_INODES), self.report.inodes),
         ];
         for (name, says, found) in counters {

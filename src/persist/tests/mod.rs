@@ -9,6 +9,7 @@ mod pause;
 mod quota;
 mod read_only;
 mod stack;
+mod takeover;
 mod toy;
 
 use super::METADATA_MAX_BLOCKS;

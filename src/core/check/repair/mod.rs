@@ -106,7 +106,7 @@ fn free_slot(finding: &Finding) -> Option<u32> {
 /// The counters that transactions go by, which nobody has counted while the volume is not mounted.
 fn count<S: Store>(core: &Core<S>) {
     let store = core.image.store();
-    let free = count_free(core).saturating_sub(store.load(rt::QUARANTINE_COUNT));
+    let free = count_free(&core.image).saturating_sub(store.load(rt::QUARANTINE_COUNT));
     store.store(rt::FREE_BLOCKS, free);
 }
 
