@@ -28,9 +28,10 @@ const SabfsDevices = {
   },
 
   // Resolves with {files: [image, journal], close}. Each file has size, read, write, setSize and flush, which
-  // throw what the platform throws. With `readOnly` nothing is made and nothing can be written.
-  open(volume, folder, readOnly) {
-    return SabfsDevices.isNode ? SabfsDevices.openNode(volume, folder, readOnly)
+  // throw what the platform throws. With `readOnly` nothing is made and nothing can be written. `follows`: this
+  // program has the volume, and whoever had its files open for it may have died.
+  open(volume, folder, readOnly, follows) {
+    return SabfsDevices.isNode ? SabfsDevices.openNode(volume, folder, readOnly, follows)
       : SabfsDevices.openOpfs(volume, readOnly);
   },
 
@@ -100,7 +101,7 @@ const SabfsDevices = {
     return {files, close};
   },
 
-  async openNode(volume, parent, readOnly) {
+  async openNode(volume, parent, readOnly, follows) {
     if (!process['getBuiltinModule']) throw SabfsDevices.fail('EOPNOTSUPP', 'Node is too old: use 20.16 or newer');
     const fs = process['getBuiltinModule']('node:fs');
     const folder = process['getBuiltinModule']('node:path').resolve(parent, volume);
@@ -113,7 +114,7 @@ const SabfsDevices = {
     try {
       if (!readOnly) fs.mkdirSync(folder, {recursive: true});
       else if (!fs.existsSync(`${folder}/journal`)) throw SabfsDevices.nothing();
-      unlock = SabfsDevices.lock(fs, folder);
+      unlock = SabfsDevices.lock(fs, folder, follows);
       for (const name of ['image', 'journal']) {
         const flags = readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR | fs.constants.O_CREAT;
         descriptors.push(fs.openSync(`${folder}/${name}`, flags, 0o666));
@@ -152,8 +153,8 @@ const SabfsDevices = {
     return (ps.stdout || '').trim() || null;
   },
 
-  // Takes the folder's lock; gives what gives it back.
-  lock(fs, folder) {
+  // Takes the folder's lock, or takes it over from a thread of this process; gives what gives it back.
+  lock(fs, folder, follows) {
     const lock = `${folder}/lock`, unique = `${process.pid}.${process['getBuiltinModule']('node:worker_threads').threadId}`;
     const mine = `${lock}.${unique}`, aside = `${lock}.stale.${unique}`;
     const line = JSON.stringify({'pid': process.pid, 'start': SabfsDevices.startOf(fs, process.pid) ?? ''}) + '\n';
@@ -186,6 +187,7 @@ const SabfsDevices = {
       for (let attempt = 0; !link(); attempt++) {
         let pid;
         try {
+          if (follows && fs.readFileSync(lock, 'utf8') == line) break;
           pid = holder(lock);
           if (pid !== null || attempt > 8) throw busy(pid);
           fs.renameSync(lock, aside);

@@ -41,9 +41,23 @@
     };
   }
 
-  async function serve({store, limit, volume, folder, durability, readOnly, keeper, helper, mark}) {
-    const device = await SabfsDevices.open(volume, folder, readOnly);
-    let message = '', refused = null, left = null;
+  // Held for as long as this worker lives: whoever gets the lock knows that it does no more.
+  const holdLock = (name) => new Promise((resolve) => {
+    navigator['locks'].request(name, () => {
+      resolve();
+      return new Promise(() => {});
+    // A page without an origin of its own has no locks.
+    }).catch(resolve);
+  });
+
+  // Resolves with whether the keeper has stopped in order.
+  async function serve({store, limit, volume, folder, durability, readOnly, keeper, helper, follows, alive}) {
+    if (alive) {
+      await holdLock(alive);
+      post({alive: true});
+    }
+    const device = await SabfsDevices.open(volume, folder, readOnly, follows);
+    let message = '', refused = null;
     try {
       const memory = new WebAssembly.Memory({initial: 64});
       const own = (start, count) => new Uint8Array(memory.buffer, start, count);
@@ -73,10 +87,7 @@
       const {exports} = await WebAssembly.instantiate(await WebAssembly.compile(keeper), {env: imports});
       // A volume's capacity may be less than the store has room for.
       const bytes = Math.min(store.byteLength ?? store.buffer.byteLength, limit);
-      const place = () => own(exports.sabfs_keeper_mark(), 16);
-      // A keeper that follows one that has paused is given its mark.
-      if (mark) place().set(mark);
-      const status = mark ? exports.sabfs_keeper_resume(bytes, readOnly ? 1 : 0)
+      const status = follows ? exports.sabfs_keeper_resume(bytes, readOnly ? 1 : 0)
         : exports.sabfs_keeper_open(bytes, durability, readOnly ? 1 : 0);
       if (status) {
         refused = {errno: -status, message};
@@ -85,7 +96,6 @@
         post({ready: true});
         // Sleeps in the store; the page's thread sets a word and wakes it when it has to stop.
         while (exports.sabfs_keeper_turn(1000) == 0);
-        left = place().slice();
       }
     } catch (error) {
       throw message ? SabfsDevices.fail('EIO', message) : error;
@@ -94,7 +104,7 @@
     }
     // Only now, as whoever reads it may open the volume again at once.
     if (refused) post({error: refused});
-    return left;
+    return !refused;
   }
 
   // With the last message of its start the relay names who receives orders from then on.
@@ -106,14 +116,14 @@
 
   function receive(request) {
     const served = request.relay ? SabfsRelay.serve(request, postReady) : serve(request);
-    let mark = null;
+    let inOrder = false;
     served
-      .then((left) => { mark = left; })
+      .then((result) => { inOrder = result; })
       .catch((error) => post({error: {
         errno: SabfsDevices.errno(error), code: error.code, message: String(error.message || error),
       }}))
       .finally(() => {
-        post({stopped: true, mark});
+        post({stopped: true, inOrder});
         // A browser's worker goes on for ever otherwise.
         if (SabfsDevices.isNode) port.close();
         else close();

@@ -11,9 +11,14 @@ addToLibrary({
     // A keeper that was told to pause does so within this time, unless it was frozen before it heard of it.
     PAUSE_LIMIT_MS: 3000,
 
-    // The keeper that this program runs: {worker, release, options}.
+    // How often a keeper may die in a row, with no commit in between, before nobody follows it.
+    DEATHS_LIMIT: 5,
+
+    // The keeper that this program runs: {worker, release, options}; with `over` its worker has ended, and with
+    // `following` another one is being started. `deaths` were since there were `commits`.
     running: null,
-    // The page was put aside: resolves with the mark that the keeper left, or null if it has not stopped.
+    // The page was put aside: resolves with true when the keeper has stopped in order, with false when it died, and
+    // with null if it has not stopped.
     paused: null,
     // The promise of the attempt to go on.
     resuming: null,
@@ -36,7 +41,7 @@ addToLibrary({
         release();
         throw error;
       }
-      SABFSKeeper.running = {worker, release, options};
+      SABFSKeeper.running = {worker, release, options, deaths: 0, commits: 0};
       SABFSKeeper.listen();
     },
 
@@ -95,6 +100,8 @@ addToLibrary({
       'folder': options.folder,
       'durability': SABFSOptions.DURABILITIES.indexOf(options.durability),
       'readOnly': options.readOnly,
+      // The lock that the worker holds while it lives.
+      'alive': !ENVIRONMENT_IS_NODE && navigator['locks'] && `sabfs:${options.volume}:${crypto.randomUUID()}`,
       'keeper': SABFSKeeper.bytes({{{ sabfs:base64 keeper.wasm }}}),
       'helper': SABFSKeeper.bytes({{{ sabfs:base64 helpers/helper-st.wasm }}}),
     }),
@@ -108,11 +115,18 @@ addToLibrary({
 
     // Hands the request to the worker; resolves when it is ready. `also` gets every message.
     open: (worker, options, doing, request, also) => new Promise((resolve, reject) => {
-      var timer, limit = (time, error) => {
+      var timer, stopped = false, limit = (time, error) => {
         clearTimeout(timer);
         timer = setTimeout(() => reject(error()), time);
       };
       limit(SABFSKeeper.START_LIMIT_MS, () => SABFSKeeper.blocked(options.keeper, doing, 'no answer'));
+      var gone = () => {
+        if (stopped) return;
+        clearTimeout(timer);
+        SABFSKeeper.died(worker);
+        also?.({'dead': true});
+        reject(Object.assign(SABFSErrors.make('EIO', doing, 'its keeper was ended'), {gone: true}));
+      };
       var receive = (data) => {
         var message = data && data['sabfs'];
         if (!message) return;
@@ -127,9 +141,11 @@ addToLibrary({
         }
         if (warning) SABFSKeeper.warn(options.volume, /EDQUOT|ENOSPC/.exec(warning)?.[0], warning);
         also?.(message);
+        // Nothing else tells that a worker was terminated: its lock is free then.
+        if (message['alive']) navigator['locks'].request(request['alive'], gone).catch(() => {});
         if (error) {
           clearTimeout(timer);
-          SABFSKeeper.failed();
+          SABFSKeeper.died(worker);
           reject(SABFSErrors.refused(SABFSKeeper.codeOf(error), doing, error['message']));
         }
         if (message['ready'] || message['stopped']) clearTimeout(timer);
@@ -138,13 +154,17 @@ addToLibrary({
           worker.unref?.();
           resolve();
         }
-        if (message['stopped']) SABFSKeeper.ended?.(message['mark']);
+        if (message['stopped']) stopped = true;
+        if (stopped && message['inOrder']) {
+          if (SABFSKeeper.running?.worker == worker) SABFSKeeper.running.over = true;
+          SABFSKeeper.ended?.(true);
+        }
       };
       var fail = (event) => {
         clearTimeout(timer);
         // Without a message the script was not even loaded.
         var why = event?.message;
-        SABFSKeeper.failed();
+        SABFSKeeper.died(worker);
         also?.({'dead': true});
         reject(why ? SABFSErrors.make('EIO', doing, `its keeper fails: ${why}`)
           : SABFSKeeper.blocked(options.keeper, doing, 'the worker is not loaded'));
@@ -152,6 +172,7 @@ addToLibrary({
       if (worker.on) {
         worker.on('message', receive);
         worker.on('error', fail);
+        worker.on('exit', gone);
       } else {
         worker.onmessage = (event) => receive(event.data);
         worker.onerror = fail;
@@ -167,7 +188,49 @@ addToLibrary({
       return 'EIO';
     },
 
-    // A keeper that ends in the middle of its work: nobody may wait for it.
+    // A keeper's worker has ended; unless that was in order another one goes on with what is in the store.
+    died(worker) {
+      var running = SABFSKeeper.running;
+      if (running?.worker != worker || running.over || running.following) return;
+      running.over = true;
+      if (SABFSKeeper.paused) {
+        SABFSKeeper.ended(false);
+      } else {
+        running.following = SABFSKeeper.follow(running).then(() => { running.following = null; });
+      }
+    },
+
+    async follow(running) {
+      var doing = `go on with the volume "${running.options.volume}", whose keeper has died`;
+      for (;;) {
+        try {
+          var commits = Atomics.load(SABFS.i32, SABFS.COMMITS);
+          running.deaths = commits == running.commits ? running.deaths + 1 : 1;
+          running.commits = commits;
+          return await SABFSKeeper.replace(running, doing);
+        } catch (error) {
+          if (error.gone && running.deaths < SABFSKeeper.DEATHS_LIMIT) continue;
+          err(error.message + ': what changes from now on is in memory only');
+          SABFSKeeper.failed();
+          return SABFSKeeper.ended?.(false);
+        }
+      }
+    },
+
+    // Starts another keeper for the volume in the store.
+    async replace(running, doing) {
+      var {options} = running;
+      if (typeof options.keeper == 'object' && options.keeper.postMessage) {
+        throw SABFSErrors.make('EIO', doing, 'a keeper given as a Worker starts once: give its address, or reload the page');
+      }
+      // In Node this tells when the thread has ended; elsewhere the files can be opened only then.
+      await running.worker.terminate();
+      running.worker = SABFSKeeper.makeWorker(options, doing);
+      await SABFSKeeper.open(running.worker, options, doing, {...SABFSKeeper.request(options), 'follows': true});
+      running.over = false;
+    },
+
+    // Nobody serves the volume any more, and nobody may wait for that.
     failed() {
       if (!SABFS.i32 || Atomics.load(SABFS.i32, SABFS.KEEPER) != SABFS.KEEPER_UP) return;
       Atomics.store(SABFS.i32, SABFS.FAILURE, 5);
@@ -201,15 +264,19 @@ addToLibrary({
     // Stops the keeper; resolves when the files are closed and the volume can be opened again.
     async stop() {
       await SABFSKeeper.resuming;
+      var running = SABFSKeeper.running;
+      await running?.following;
       if (!SABFSKeeper.running) return;
-      var {worker, release} = SABFSKeeper.running;
-      worker.ref?.();
-      var ended = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
-      SABFSKeeper.requestStop();
-      await ended;
+      running.worker.ref?.();
+      // If nobody serves the volume, nobody stops.
+      if (!running.over) {
+        var ended = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
+        SABFSKeeper.requestStop();
+        await ended;
+      }
       SABFSKeeper.running = null;
-      worker.terminate();
-      release();
+      running.worker.terminate();
+      running.release();
       var failed = Atomics.load(SABFS.i32, SABFS.KEEPER) == SABFS.KEEPER_FAILED;
       Atomics.store(SABFS.i32, SABFS.STATE, SABFS.CLOSED);
       Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
@@ -233,21 +300,13 @@ addToLibrary({
     async resume() {
       var running = SABFSKeeper.running, options = running.options, doing = `go on with the volume "${options.volume}"`;
       var late = new Promise((resolve) => setTimeout(resolve, SABFSKeeper.PAUSE_LIMIT_MS, null));
-      var mark = await Promise.race([SABFSKeeper.paused, late]);
+      var left = await Promise.race([SABFSKeeper.paused, late]);
       SABFSKeeper.paused = null;
       try {
         running.release = await SABFSKeeper.lock(options, doing);
-        if (!mark) {
-          // Its files were never closed.
-          Atomics.store(SABFS.i32, SABFS.STOP, 0);
-          return;
-        }
-        running.worker.terminate();
-        if (typeof options.keeper == 'object' && options.keeper.postMessage) {
-          throw SABFSErrors.make('EIO', doing, 'a keeper given as a Worker starts once: give its address, or reload the page');
-        }
-        running.worker = SABFSKeeper.makeWorker(options, doing);
-        await SABFSKeeper.open(running.worker, options, doing, {...SABFSKeeper.request(options), 'mark': mark});
+        // Without an answer its files were never closed.
+        if (left === null) Atomics.store(SABFS.i32, SABFS.STOP, 0);
+        else await SABFSKeeper.replace(running, doing);
       } catch (error) {
         err(error.message + ': this page must be reloaded, what it has changed since is lost');
         SABFSKeeper.lost(error);

@@ -31,6 +31,7 @@ addToLibrary({
     WANTED: 196 >> 2,
     DURABLE: 200 >> 2,
     WRITTEN: 204 >> 2,
+    COMMITS: 220 >> 2,
     KEEPER: 208 >> 2,
     STOP: 216 >> 2,
     READY: 1,
