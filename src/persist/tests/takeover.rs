@@ -201,7 +201,10 @@ fn trial(seed: u64, durability: Durability, rules: Rules) -> Result<(), String> 
             let served = mortal_call(|| match rng.below(8) {
                 0 => keeper.flush_now().map(drop),
                 1 => keeper.checkpoint_now().map(drop),
-                _ => Ok(while keeper.turn(0) == Turn::Busy {}),
+                _ => {
+                    while keeper.turn(0) == Turn::Busy {}
+                    Ok(())
+                }
             });
             match served {
                 None => break,
