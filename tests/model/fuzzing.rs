@@ -18,3 +18,5 @@ pub mod volumes;
 pub mod world;
 #[path = "world_data.rs"]
 pub mod world_data;
+#[path = "xattrs.rs"]
+pub mod xattrs;
