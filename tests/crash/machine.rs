@@ -11,9 +11,10 @@ use sabfs::core::Image;
 use sabfs::errno::Errno;
 use sabfs::persist::{Found, Keeper, Limits, OpenOptions, Rules};
 use sabfs::sim::{Choice, Files, Point, Recorder, RecordingDevice, Step, Trace};
-use sabfs::store::HeapStore;
+use sabfs::store::{HeapStore, Store};
 use sabfs::store::runtime::{self, Durability};
 use sabfs::vfs::{Committer, Volume};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -53,7 +54,7 @@ impl Config {
 
     /// Opens the files, in a store of its own.
     pub fn open(&self, disk: &Recorder) -> Result<(Arc<HeapStore>, SimKeeper, Found), String> {
-        let store = Arc::new(HeapStore::new(runtime::store_size_bytes(self.blocks)));
+        let store = empty_store(runtime::store_size_bytes(self.blocks));
         Image::prepare(&store, 1, self.durability).unwrap();
         let image = Image::attach(store.clone(), 2).unwrap();
         // Another one each time, and yet the same when everything is repeated.
@@ -82,6 +83,26 @@ impl Config {
         };
         Ok((volume, keeper))
     }
+}
+
+/// A store of zeros: one that nobody uses any more, as new memory is what costs most.
+fn empty_store(size_bytes: u64) -> Arc<HeapStore> {
+    thread_local! {
+        static POOL: RefCell<Vec<Arc<HeapStore>>> = const { RefCell::new(Vec::new()) };
+    }
+    POOL.with_borrow_mut(|pool| {
+        let unused = pool
+            .iter()
+            .find(|store| store.size_bytes() == size_bytes && Arc::strong_count(store) == 1);
+        if let Some(store) = unused {
+            store.zero(0, size_bytes);
+            return store.clone();
+        }
+        let store = Arc::new(HeapStore::new(size_bytes));
+        pool.retain(|store| store.size_bytes() == size_bytes);
+        pool.push(store.clone());
+        store
+    })
 }
 
 /// Mounts a volume that recovery has put into the store.

@@ -1,29 +1,58 @@
+//! The crash explorer: workloads over recording devices, every state that a crash may leave at each point, and
+//! a judge that compares what is recovered with the oracle. `docs/testing.md` says how to run it.
+//!
+//! ```text
+//! crash [--long] [FAMILY…]     all families and rules, or some of them
+//! crash FAMILY:NUMBER@STATE    one state again, as a failure names it
+//! ```
+
 #[path = "../model/mod.rs"]
 mod model;
+
 mod ace;
+mod busy;
+mod families;
 mod judge;
 mod machine;
+mod random;
+mod report;
+mod rules;
 mod tree;
 
-use sabfs::sim::{Effort, Explorer};
-fn main() {
-    let config = machine::Config::new();
-    let base = ace::base(config);
-    let effort = Effort { tears: 48, subsets: 24, recovery_one_in: 64, seed: 1 };
-    let t = std::time::Instant::now();
-    let mut all = std::collections::HashSet::new();
-    let (mut made, mut rec) = (0, 0);
-    for n in 0..100 {
-        let ops = ace::sequence(n * 37, 2);
-        let mut ran = ace::run(config, &base, &ops, n % 2 == 0).finish();
-        let found = Explorer::new(&mut ran.judge, effort).explore(&ran.trace, None);
-        made += found.made;
-        rec += found.of_recoveries;
-        all.extend(&found.distinct);
-        for (id, what) in &found.failures {
-            println!("{ops:?} {id}: {what}");
-        }
+use report::Report;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // A test runner that asks which tests are in here: none of its kind.
+    if arguments.iter().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
     }
-    println!("{} distinct {made} made {rec} rec {:?} {}", all.len(), t.elapsed(), ran_us(t, all.len()));
+    let long = std::env::var_os("SABFS_LONG").is_some() || arguments.iter().any(|a| a == "--long");
+    let names: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|name| !name.starts_with('-')).collect();
+    if let [state] = names[..]
+        && state.contains('@')
+    {
+        return report::replay(state, long);
+    }
+    let wanted = |name: &str| names.is_empty() || names.contains(&name);
+    let families = families::all(long);
+    let unknown = names.iter().find(|name| {
+        **name != "rules"
+            && families.iter().all(|family| family.name != **name)
+            && rules::ALL.iter().all(|rule| rule.name != **name)
+    });
+    if let Some(name) = unknown {
+        eprintln!("there is no family and no rule {name}");
+        return ExitCode::FAILURE;
+    }
+    // What a panic of a workload says is part of its failure.
+    std::panic::set_hook(Box::new(|_| ()));
+    let mut report = Report::new();
+    report.explore(&families, wanted);
+    for rule in rules::ALL.iter().filter(|rule| wanted(rule.name) || names.contains(&"rules")) {
+        report.without(rule, &families);
+    }
+    report.finish()
 }
-fn ran_us(t: std::time::Instant, n: usize) -> u128 { t.elapsed().as_micros() / n as u128 }
