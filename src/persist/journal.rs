@@ -85,6 +85,8 @@ pub struct Journal<D> {
     pub active: usize,
     epoch: u64,
     next_seq: u64,
+    /// Number behind the last record that is durable.
+    durable_seq: u64,
     unflushed: Vec<u32>,
     unflushed_meta: u32,
     doubtful: Vec<u32>,
@@ -123,6 +125,7 @@ impl<D: Device> Journal<D> {
             active: 0,
             epoch: 0,
             next_seq: 1,
+            durable_seq: 1,
             unflushed: Vec::new(),
             unflushed_meta: 0,
             doubtful: Vec::new(),
@@ -155,7 +158,7 @@ impl<D: Device> Journal<D> {
 
     /// Continues after what recovery found.
     pub fn resume(&mut self, epoch: u64, next_seq: u64) {
-        (self.epoch, self.next_seq) = (epoch, next_seq);
+        (self.epoch, self.next_seq, self.durable_seq) = (epoch, next_seq, next_seq);
     }
 
     fn segment_start(&self, segment: usize) -> u64 {
@@ -226,7 +229,8 @@ impl<D: Device> Journal<D> {
         }
         self.device
             .write_all(start + u64::from(segment.at) * BLOCK, record.bytes)
-            .map_err(|error| DeviceError { doing: "write the journal", ..error })?;
+            .map_err(|error| DeviceError { doing: "write the journal", ..error })
+            .inspect_err(|_| self.next_seq += u64::from(!self.rules.on(Rule::SameNumberAgain)))?;
         if !counts {
             record.numbers.iter().for_each(|&block| segment.live.insert(block));
         }
@@ -259,6 +263,7 @@ impl<D: Device> Journal<D> {
         // Behind a hole that a failed flush may have torn nothing is durable in the sense of replay.
         if !self.broken {
             segment.durable_at = segment.at;
+            self.durable_seq = self.next_seq;
         }
         Ok(())
     }
@@ -267,6 +272,10 @@ impl<D: Device> Journal<D> {
     pub fn write_header(&mut self, segment: usize, image_blocks: u32) -> Result<(), DeviceError> {
         // Every attempt has an epoch of its own: the one before may have landed.
         self.epoch += 1;
+        // The number behind the last durable record tells recovery that the other segment is whole.
+        if self.broken {
+            self.next_seq = self.durable_seq;
+        }
         let header = SegmentHeader {
             segment_blocks: self.segment_blocks,
             uuid: self.uuid,

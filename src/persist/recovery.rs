@@ -125,7 +125,7 @@ pub fn open_volume<S: Store, D: Device>(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Opened<D>, OpenError> {
     let mut file = ImageFile::open(image_device)?;
-    let read = read_journal(&mut journal_device)?;
+    let read = read_journal(&mut journal_device, options.rules)?;
     let mark = Mark::of(read.found.last().map(|valid| &valid.header));
     if options.resume.is_some_and(|left| left != mark) {
         return Err(OpenError::Changed);
@@ -199,7 +199,7 @@ pub fn open_volume<S: Store, D: Device>(
         let total_blocks = merged.copies.len() as u32;
         let report = |done_blocks| Progress { phase: Phase::Recover, done_blocks, total_blocks };
         progress(report(0));
-        merged.apply(&mut file)?;
+        merged.apply(&mut file, rules)?;
         progress(report(total_blocks));
         let journal = Journal::new(journal_device, read.uuid, read.segment_blocks, random, rules);
         switch(journal, read)?
@@ -236,7 +236,7 @@ impl Read {
     }
 }
 
-fn read_journal<D: Device>(device: &mut D) -> Result<Read, OpenError> {
+fn read_journal<D: Device>(device: &mut D, rules: Rules) -> Result<Read, OpenError> {
     let size_bytes = device.size_bytes()?;
     let mut read = Read { size_bytes, segment_blocks: 0, uuid: [0; 16], found: Vec::new() };
     let mut headers = [None; SEGMENTS];
@@ -264,10 +264,18 @@ fn read_journal<D: Device>(device: &mut D) -> Result<Read, OpenError> {
         let Some(header) = header else { continue };
         let len = segment_blocks as usize * BLOCK_SIZE;
         let bytes = read_span(device, index as u64 * len as u64, len)?;
-        let replay = replay(&bytes, &header);
+        let replay = replay(&bytes, &header, rules);
         read.found.push(Valid { index, header, bytes, replay });
     }
-    read.found.sort_by_key(|segment| segment.header.epoch);
+    if rules.on(Rule::OlderFirst) {
+        read.found.sort_by_key(|segment| segment.header.epoch);
+    }
+    if let [older, newer] = &read.found[..]
+        && older.replay.next_seq < newer.header.first_seq
+        && rules.on(Rule::OlderWhole)
+    {
+        return Err(OpenError::JournalDamaged { what: "durable records of the older segment are gone" });
+    }
     Ok(read)
 }
 
@@ -363,10 +371,10 @@ impl<'a> Merged<'a> {
         Ok(())
     }
 
-    fn apply<D: Device>(&self, file: &mut ImageFile<D>) -> Result<(), DeviceError> {
+    fn apply<D: Device>(&self, file: &mut ImageFile<D>, rules: Rules) -> Result<(), DeviceError> {
         let fetch = |copy: Newest, bytes: &mut Block| self.fetch(copy, bytes);
         file.write_runs(&self.copies, |copy| copy.block, fetch, &|| ())?;
-        file.flush()
+        if rules.on(Rule::RecoveryFlush) { file.flush() } else { Ok(()) }
     }
 }
 
@@ -380,6 +388,8 @@ fn switch<D: Device>(mut journal: Journal<D>, read: Read) -> Result<Journal<D>, 
     let epoch = read.found.iter().map(|valid| valid.header.epoch).max().unwrap_or(0);
     let next_seq = read.found.iter().map(|valid| valid.replay.next_seq).max().unwrap_or(1);
     let rules = journal.rules();
+    // Records that were found but never flushed may still be lost: not when the new header is there.
+    journal.flush()?;
     for valid in read.found {
         let end = valid.replay.end;
         let segment = &mut journal.segments[valid.index];

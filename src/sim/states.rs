@@ -6,7 +6,7 @@
 //! | `Without`, `Only` | all calls but one; one alone |
 //! | `OneFile` | all calls of one file |
 //! | `Head`, `Tail` | all calls, but of one write only the sectors before or from a boundary on |
-//! | `HeadAlone` | of one write the sectors before a boundary, and nothing else |
+//! | `HeadAlone`, `TailAlone` | the same of one write, and nothing else |
 //! | `Garbage` | as `Head`, with garbage in the sector behind the boundary |
 //! | `Scatter` | each sector by chance, of one written several times any version; lengths by chance |
 //!
@@ -57,6 +57,8 @@ pub enum Choice {
     Tail(usize, usize),
     /// Of this one so many sectors and nothing else.
     HeadAlone(usize, usize),
+    /// Of this one what is behind so many sectors, and nothing else.
+    TailAlone(usize, usize),
     /// As `Head`, and garbage in the next sector.
     Garbage(usize, usize),
     /// Sectors by chance, with this seed.
@@ -171,7 +173,7 @@ impl<'a> Point<'a> {
             for at in boundaries(sectors, if newest { effort.tears } else { 3 }) {
                 choices.extend([Choice::Head(index, at), Choice::Tail(index, at)]);
                 if newest && count > 1 {
-                    choices.push(Choice::HeadAlone(index, at));
+                    choices.extend([Choice::HeadAlone(index, at), Choice::TailAlone(index, at)]);
                 }
                 if newest && at % 4 == 1 {
                     choices.push(Choice::Garbage(index, at));
@@ -204,11 +206,11 @@ impl<'a> Point<'a> {
                 Choice::Without(without) if place == without => {}
                 Choice::Only(only) if place != only => {}
                 Choice::OneFile(file) if file_of(step) != file => {}
-                Choice::HeadAlone(torn, _) if place != torn => {}
+                Choice::HeadAlone(torn, _) | Choice::TailAlone(torn, _) if place != torn => {}
                 Choice::Head(torn, at) | Choice::HeadAlone(torn, at) if place == torn => {
                     apply_sectors(&mut files, step, 0..at);
                 }
-                Choice::Tail(torn, at) if place == torn => {
+                Choice::Tail(torn, at) | Choice::TailAlone(torn, at) if place == torn => {
                     apply_sectors(&mut files, step, at..usize::MAX);
                 }
                 Choice::Garbage(torn, at) if place == torn => {

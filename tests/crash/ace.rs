@@ -5,7 +5,6 @@ use super::machine::{Base, Config, Machine};
 use crate::model::operations::{XattrName, content};
 use crate::model::volumes::{ROOT, directory, file};
 use crate::model::world::World;
-use sabfs::persist::sim::Rng;
 use sabfs::vfs::{AllocateMode, Ino, RenameFlags, SetAttr};
 
 /// The tree: A and D/A are files, B and D/B do not exist.
@@ -164,10 +163,7 @@ pub fn perform(world: &mut World, op: Op, seed: u8) {
         }
         Op::Append(path, len) => world.write(find(world, path), None, &content(seed, len)),
         Op::Truncate(path, size) => {
-            world.setattr(
-                find(world, path),
-                &SetAttr { size_bytes: Some(size), ..SetAttr::default() },
-            );
+            world.setattr(find(world, path), &SetAttr { size_bytes: Some(size), ..SetAttr::default() });
         }
         Op::Reserve(path, offset, len) => {
             world.allocate(find(world, path), AllocateMode::empty(), offset, len);
@@ -246,13 +242,4 @@ pub fn run(config: Config, base: &Base, ops: &[Op], each: bool) -> Machine {
 /// The sequence with this number, of so many operations.
 pub fn sequence(number: usize, len: u32) -> Vec<Op> {
     (0..len).map(|digit| OPS[number / OPS.len().pow(digit) % OPS.len()]).collect()
-}
-
-/// Sequences of two operations in an order by chance that is the same each time: a part of them is a sample.
-pub fn shuffled(count: usize) -> Vec<usize> {
-    let (mut all, mut rng) = ((0..count).collect::<Vec<_>>(), Rng::new(0xace));
-    for last in (1..count).rev() {
-        all.swap(last, rng.below(last + 1));
-    }
-    all
 }

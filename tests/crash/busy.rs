@@ -59,12 +59,9 @@ impl Kind {
             Self::Quarantine => {
                 Config { blocks: 20, segment_blocks: small + 4, limits: bypass, ..config }
             }
-            Self::Lying => Config {
-                segment_blocks: small,
-                limits: in_record,
-                lying_image_flushes: true,
-                ..config
-            },
+            Self::Lying => {
+                Config { segment_blocks: small, limits: in_record, lying_image_flushes: true, ..config }
+            }
             Self::Faults | Self::Short => {
                 let limits = if seed.is_multiple_of(2) { bypass } else { in_record };
                 Config { segment_blocks: 40, limits, ..config }

@@ -128,9 +128,8 @@ fn busy_family(
     family(name, count, effort, move |number, change| {
         let config = kind.config(number);
         // The image of a volume that is to get longer is as short as it can be.
-        let base = (kind != Kind::Room).then(|| {
-            bases.get(format!("{name} {}", config.segment_blocks), || busy::base(config))
-        });
+        let base = (kind != Kind::Room)
+            .then(|| bases.get(format!("{name} {}", config.segment_blocks), || busy::base(config)));
         let machine = busy::run(change(config), kind, base.as_deref(), number, commits);
         (format!("{commits} commits with seed {number}"), machine.finish())
     })

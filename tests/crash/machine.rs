@@ -9,10 +9,10 @@ use crate::model::volumes::{self, HeapVolume};
 use crate::model::world::World;
 use sabfs::core::Image;
 use sabfs::errno::Errno;
-use sabfs::persist::{Found, Keeper, Limits, OpenOptions, Rules};
+use sabfs::persist::{Device, Found, Keeper, Limits, OpenOptions, Rules};
 use sabfs::sim::{Choice, Files, Point, Recorder, RecordingDevice, Step, Trace};
-use sabfs::store::{HeapStore, Store};
 use sabfs::store::runtime::{self, Durability};
+use sabfs::store::{HeapStore, Store};
 use sabfs::vfs::{Committer, Volume};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -61,7 +61,8 @@ impl Config {
         let mut key = if self.same_keys { 0 } else { disk.current().journal().hash() };
         let same_keys = self.same_keys;
         let random = move || {
-            key = if same_keys { 4 } else { key.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1) };
+            key =
+                if same_keys { 4 } else { key.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1) };
             key
         };
         let mut options =
@@ -91,9 +92,8 @@ fn empty_store(size_bytes: u64) -> Arc<HeapStore> {
         static POOL: RefCell<Vec<Arc<HeapStore>>> = const { RefCell::new(Vec::new()) };
     }
     POOL.with_borrow_mut(|pool| {
-        let unused = pool
-            .iter()
-            .find(|store| store.size_bytes() == size_bytes && Arc::strong_count(store) == 1);
+        let unused =
+            pool.iter().find(|store| store.size_bytes() == size_bytes && Arc::strong_count(store) == 1);
         if let Some(store) = unused {
             store.zero(0, size_bytes);
             return store.clone();
@@ -173,6 +173,9 @@ impl Machine {
         volumes::set_now(Some(base.oracle.now));
         let disk = Recorder::new(base.files.clone());
         let (volume, keeper) = config.mount(&disk).unwrap_or_else(|error| panic!("{error}"));
+        // Also without the rule that opening flushes.
+        let (mut image, mut journal) = disk.devices();
+        image.flush().and_then(|()| journal.flush()).expect("no call fails yet");
         disk.restart();
         Self::with(config, disk, volume, keeper, base.oracle.clone(), false)
     }

@@ -2,7 +2,7 @@
 //! a judge that compares what is recovered with the oracle. `docs/testing.md` says how to run it.
 //!
 //! ```text
-//! crash [--long] [FAMILY…]     all families and rules, or some of them
+//! crash [--long] [FAMILY…]     all families and rules, or some of them; also `rules`, `bits`
 //! crash FAMILY:NUMBER@STATE    one state again, as a failure names it
 //! ```
 
@@ -11,6 +11,7 @@ mod model;
 
 mod ace;
 mod busy;
+mod damage;
 mod families;
 mod judge;
 mod machine;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     let wanted = |name: &str| names.is_empty() || names.contains(&name);
     let families = families::all(long);
     let unknown = names.iter().find(|name| {
-        **name != "rules"
+        !["rules", "bits"].contains(*name)
             && families.iter().all(|family| family.name != **name)
             && rules::ALL.iter().all(|rule| rule.name != **name)
     });
@@ -53,6 +54,10 @@ fn main() -> ExitCode {
     report.explore(&families, wanted);
     for rule in rules::ALL.iter().filter(|rule| wanted(rule.name) || names.contains(&"rules")) {
         report.without(rule, &families);
+    }
+    if wanted("bits") {
+        report.bits("bits of the image's metadata", damage::image);
+        report.bits("bits of the journal", damage::journal);
     }
     report.finish()
 }

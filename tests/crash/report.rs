@@ -1,5 +1,6 @@
 //! Runs workloads on all processors, and says what came of it.
 
+use super::damage::Flips;
 use super::families::{self, Change, Family};
 use super::rules::Off;
 use sabfs::sim::{Effort, Explorer, Found, StateId};
@@ -111,9 +112,8 @@ pub struct Report {
 
 impl Report {
     pub fn new() -> Self {
-        let file = std::env::var_os("SABFS_REPORT").map(|path| {
-            std::fs::File::create(path).expect("the report can be written")
-        });
+        let file = std::env::var_os("SABFS_REPORT")
+            .map(|path| std::fs::File::create(path).expect("the report can be written"));
         Self { started: Instant::now(), distinct: HashSet::new(), failed: 0, file }
     }
 
@@ -132,15 +132,21 @@ impl Report {
             let work: Vec<(usize, usize)> = (0..family.count).map(|number| (index, number)).collect();
             let sum = Mutex::new((Sum::default(), Instant::now()));
             let effort = |family: &Family| family.effort;
-            side_by_side(&work, families, |config| config, effort, |_, number, ran| {
-                let (sum, last) = &mut *sum.lock().unwrap();
-                sum.add(family.name, number, ran);
-                if last.elapsed() >= PROGRESS {
-                    *last = Instant::now();
-                    let (done, all, states) = (sum.workloads, family.count, sum.distinct.len());
-                    println!("     {}: {done} of {all} workloads, {states} states", family.name);
-                }
-            });
+            side_by_side(
+                &work,
+                families,
+                |config| config,
+                effort,
+                |_, number, ran| {
+                    let (sum, last) = &mut *sum.lock().unwrap();
+                    sum.add(family.name, number, ran);
+                    if last.elapsed() >= PROGRESS {
+                        *last = Instant::now();
+                        let (done, all, states) = (sum.workloads, family.count, sum.distinct.len());
+                        println!("     {}: {done} of {all} workloads, {states} states", family.name);
+                    }
+                },
+            );
             let (sum, _) = sum.into_inner().unwrap();
             let word = if sum.failing == 0 { "ok  " } else { "FAIL" };
             print!("{word} {}: {} workloads, {} commits", family.name, sum.workloads, sum.commits);
@@ -166,7 +172,8 @@ impl Report {
             .flat_map(|(name, count)| {
                 let index = families.iter().position(|family| family.name == *name).expect("a family");
                 let all = families[index].count;
-                (0..*count.min(&all)).map(move |number| (index, number))
+                // Spread over the family; 7 divides the size of none.
+                (0..*count.min(&all)).map(move |number| (index, number * 7 % all))
             })
             .collect();
         let sum = Mutex::new(Sum::default());
@@ -191,6 +198,27 @@ impl Report {
             println!("       {}", failure.lines().next().unwrap_or_default());
         }
         self.case(&format!("without {}", rule.name), failing > 0);
+    }
+
+    /// Flips bits; none may leave what no commit held.
+    pub fn bits(&mut self, name: &str, run: fn() -> Flips) {
+        let started = Instant::now();
+        let flips = run();
+        let get = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        let first_wrong = get(&flips.first_wrong);
+        let word = if first_wrong == usize::MAX { "ok  " } else { "FAIL" };
+        println!(
+            "{word} {name}: {} refused, {} without effect, {} give an earlier commit, {} a mixture, {} s",
+            get(&flips.refused),
+            get(&flips.last),
+            get(&flips.earlier),
+            get(&flips.wrong),
+            started.elapsed().as_secs()
+        );
+        if first_wrong != usize::MAX {
+            println!("  the first wrong one is bit {first_wrong}");
+        }
+        self.case(name, first_wrong == usize::MAX);
     }
 
     pub fn finish(self) -> ExitCode {

@@ -35,9 +35,17 @@ off! {
     "checkpoint-flush" CheckpointFlush: "segments" 8;
     "older-segment-only" OlderSegmentOnly: "segments" 12;
     "clean-before-copy" CleanBeforeCopy: "meddled" 20;
-    "failed-record-counts" FailedRecordCounts: "faults" 240;
-    "switch-after-failed-flush" SwitchAfterFailedFlush: "faults" 240;
-    "checkpoint-durable-only" CheckpointDurableOnly: "faults" 240;
+    "failed-record-counts" FailedRecordCounts: "faults" 72;
+    "switch-after-failed-flush" SwitchAfterFailedFlush: "faults" 72;
+    "checkpoint-durable-only" CheckpointDurableOnly: "faults" 72;
     "room-before-record" RoomBeforeRecord: "room" 1;
     "room-flush" RoomFlush: "room" 1;
+    "one-record" OneRecord: "ace-2" 20;
+    "same-number-again" SameNumberAgain: "faults" 72;
+    "checkpoint-before-switch" CheckpointBeforeSwitch: "segments" 8;
+    "checkpoint-starts-over" CheckpointStartsOver: "faults" 72;
+    "record-hash" RecordHash: "ace-2" 20;
+    "record-chain" RecordChain: "same-keys" 12;
+    "older-first" OlderFirst: "segments" 8;
+    "recovery-flush" RecoveryFlush: "segments" 8;
 }
