@@ -166,7 +166,7 @@ pub fn open_volume<S: Store, D: Device>(
             needed_blocks: geometry.image_blocks(),
         });
     }
-    merged.check(&file, &read, geometry.image_blocks())?;
+    merged.check(&file, &read, geometry.image_blocks(), rules)?;
 
     if read.found.is_empty() && !adopt {
         return Err(match read.size_bytes {
@@ -270,12 +270,6 @@ fn read_journal<D: Device>(device: &mut D, rules: Rules) -> Result<Read, OpenErr
     if rules.on(Rule::OlderFirst) {
         read.found.sort_by_key(|segment| segment.header.epoch);
     }
-    if let [older, newer] = &read.found[..]
-        && older.replay.next_seq < newer.header.first_seq
-        && rules.on(Rule::OlderWhole)
-    {
-        return Err(OpenError::JournalDamaged { what: "durable records of the older segment are gone" });
-    }
     Ok(read)
 }
 
@@ -358,10 +352,18 @@ impl<'a> Merged<'a> {
         file: &ImageFile<D>,
         read: &Read,
         image_blocks: u32,
+        rules: Rules,
     ) -> Result<(), OpenError> {
         let last = self.copies.last().map_or(0, |copy| copy.block);
         if last >= image_blocks {
             return Err(OpenError::JournalDamaged { what: "a record has a block outside the image" });
+        }
+        if let [older, newer] = &read.found[..]
+            && older.replay.next_seq < newer.header.first_seq
+            && rules.on(Rule::OlderWhole)
+        {
+            let what = "durable records of the older segment are gone";
+            return Err(OpenError::JournalDamaged { what });
         }
         let found = file.size_blocks();
         let needed_blocks = read.image_blocks();
@@ -386,7 +388,8 @@ fn switch<D: Device>(mut journal: Journal<D>, read: Read) -> Result<Journal<D>, 
     let image_blocks = read.image_blocks();
     let newer = read.found.last().map_or(0, |valid| valid.index);
     let epoch = read.found.iter().map(|valid| valid.header.epoch).max().unwrap_or(0);
-    let next_seq = read.found.iter().map(|valid| valid.replay.next_seq).max().unwrap_or(1);
+    // Not the older one's, which may end with records that a flush that failed has left.
+    let next_seq = read.found.last().map_or(1, |valid| valid.replay.next_seq);
     let rules = journal.rules();
     // Records that were found but never flushed may still be lost: not when the new header is there.
     journal.flush()?;

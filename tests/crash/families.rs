@@ -2,6 +2,7 @@
 
 use super::ace;
 use super::busy::{self, Kind};
+use super::directed;
 use super::machine::{Base, Config, Ran};
 use super::random;
 use sabfs::sim::Effort;
@@ -53,31 +54,32 @@ pub fn all(long: bool) -> Vec<Family> {
     let mut families = vec![
         ace_family("ace-1", ops, 1, bases.clone(), |number| number),
         ace_family("ace-2", 2 * ops * ops, 2, bases.clone(), |number| number),
-        ace_family("ace-3", 1_000 * times * times / 4, 3, bases.clone(), move |number| {
+        ace_family("ace-3", (if long { 40_000 } else { 500 }), 3, bases.clone(), move |number| {
             // A sample by a stride that has no factor in common with the number of sequences.
             number.wrapping_mul(1_000_003) % (2 * ops.pow(3))
         }),
     ];
     let busy = [
-        ("segments", Kind::Segments, 60, 14),
-        ("bypass", Kind::Bypass, 60, 12),
-        ("relaxed", Kind::Relaxed, 60, 14),
-        ("quarantine", Kind::Quarantine, 60, 12),
-        ("lying", Kind::Lying, 40, 14),
-        ("faults", Kind::Faults, 240, 9),
-        ("short", Kind::Short, 30, 8),
-        ("meddled", Kind::Meddled, 60, 9),
+        ("segments", Kind::Segments, 24, 14),
+        ("bypass", Kind::Bypass, 24, 12),
+        ("relaxed", Kind::Relaxed, 20, 14),
+        ("quarantine", Kind::Quarantine, 24, 12),
+        ("lying", Kind::Lying, 16, 14),
+        ("faults", Kind::Faults, 240, 6),
+        ("short", Kind::Short, 4, 5),
+        ("meddled", Kind::Meddled, 24, 9),
         ("room", Kind::Room, 3, 8),
-        ("same-keys", Kind::SameKeys, 30, 14),
-        ("parts", Kind::Parts, 40, 8),
+        ("same-keys", Kind::SameKeys, 12, 14),
+        ("parts", Kind::Parts, 16, 8),
     ];
     for (name, kind, count, commits) in busy {
         families.push(busy_family(name, kind, count * times, commits, bases.clone()));
     }
-    families.push(random::new_volumes(30 * times, EFFORT));
-    families.push(random::sequences(250 * times, EFFORT));
-    families.push(random::bytes(120 * times, EFFORT));
-    families.push(random::full(60 * times, EFFORT));
+    families.push(directed::all(EFFORT));
+    families.push(random::new_volumes(12 * times, EFFORT));
+    families.push(random::sequences(100 * times, EFFORT));
+    families.push(random::bytes(60 * times, EFFORT));
+    families.push(random::full(24 * times, EFFORT));
     families.push(random::growth(if long { 24 } else { 3 }, EFFORT));
     families
 }

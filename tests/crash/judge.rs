@@ -75,7 +75,7 @@ impl ModelJudge {
             }
             return Ok(Recovered { commits: vec![0], trace: disk.take_trace() });
         }
-        let volume = crate::machine::load(store)?;
+        let volume = super::machine::load(store)?;
         let trace = disk.trace();
         let tree = sound(&volume)?;
         let Some(commits) = self.trees.get(&tree.hash()) else {
@@ -115,7 +115,7 @@ impl ModelJudge {
         &self,
         disk: &Recorder,
         volume: HeapVolume,
-        mut keeper: crate::machine::SimKeeper,
+        mut keeper: super::machine::SimKeeper,
     ) -> Result<(), String> {
         let name = b"gone on with";
         let failed = |what: &'static str| move |errno| format!("going on: {what}: {errno}");
@@ -136,7 +136,7 @@ impl ModelJudge {
         let disk = self.disk(&files);
         let (store, _keeper, _) =
             self.config.open(&disk).map_err(|error| format!("going on: {error}"))?;
-        let found = sound(&crate::machine::load(store)?)?;
+        let found = sound(&super::machine::load(store)?)?;
         if found != expected {
             return Err(format!("what was done after recovery is lost:{}", found.difference(&expected)));
         }

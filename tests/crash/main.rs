@@ -12,15 +12,16 @@ mod model;
 mod ace;
 mod busy;
 mod damage;
+mod directed;
 mod families;
-mod judge;
-mod machine;
+mod fuzzing;
 mod random;
 mod report;
 mod rules;
-mod tree;
 
+use fuzzing::{machine, tree};
 use report::Report;
+use sabfs::persist::Rules;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
     }
     if wanted("bits") {
         report.bits("bits of the image's metadata", damage::image);
-        report.bits("bits of the journal", damage::journal);
+        report.bits("bits of the journal", || damage::journal(Rules::default()));
     }
     report.finish()
 }

@@ -2,14 +2,14 @@
 
 use super::busy;
 use super::families::{Family, family};
+use super::fuzzing::{config, run_bytes, run_operations};
 use super::machine::{Base, Config, Machine};
-use crate::model::operations::{Operation, content, decode};
+use crate::model::operations::{Operation, content};
 use crate::model::strategies::operation;
 use crate::model::volumes::{ROOT, file};
 use proptest::collection::vec;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config as Proptest, RngAlgorithm, TestRng, TestRunner};
-use sabfs::persist::Limits;
 use sabfs::persist::sim::Rng;
 use sabfs::sim::Effort;
 use std::sync::OnceLock;
@@ -21,34 +21,6 @@ fn sample<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, number: usize)
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Proptest::default(), rng);
     strategy.new_tree(&mut runner).expect("nothing is filtered").current()
-}
-
-/// A small volume of a size by chance, whose data go one way or the other.
-fn config(rng: &mut Rng) -> Config {
-    let limits = Limits {
-        data_in_record: [0, 2, 256][rng.below(3)],
-        overwrites_in_record: usize::MAX,
-        passes: 2,
-    };
-    let blocks = 24 + rng.below(100) as u32;
-    // All metadata of such a volume fit a record.
-    Config { blocks, segment_blocks: blocks + 8 + rng.below(30) as u32, limits, ..Config::new() }
-}
-
-/// Runs operations with a commit after each, after some, or at the end.
-pub fn run_operations(config: Config, operations: &[Operation], one_in: usize) -> Machine {
-    let mut machine = Machine::new(config);
-    for (index, operation) in operations.iter().enumerate() {
-        machine.step(operation);
-        if index % one_in == one_in - 1 {
-            assert!(machine.commit(), "a commit failed");
-        }
-        if index % 3 == 2 {
-            machine.turn();
-        }
-    }
-    assert!(machine.commit(), "the last commit failed");
-    machine
 }
 
 /// Fewer states where there are many calls.
@@ -65,14 +37,6 @@ pub fn sequences(count: usize, effort: Effort) -> Family {
         let machine = run_operations(change(config), &operations, one_in);
         (format!("{operations:?}, a commit after each {one_in}"), machine.finish())
     })
-}
-
-/// Runs what a fuzzer's bytes say; the first three choose volume and commits.
-pub fn run_bytes(bytes: &[u8], change: impl Fn(Config) -> Config) -> Option<Machine> {
-    let ([first, second, third], rest) = bytes.split_first_chunk::<3>()?;
-    let mut rng = Rng::new(u64::from(*first) << 8 | u64::from(*second));
-    let one_in = 1 + usize::from(*third % 8);
-    Some(run_operations(change(config(&mut rng)), &decode(rest), one_in))
 }
 
 /// The stable twin of the fuzz target `crash`.

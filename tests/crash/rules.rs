@@ -25,27 +25,27 @@ macro_rules! off {
 }
 
 off! {
-    "fresh-since-record" FreshSinceRecord: "relaxed" 12;
-    "quarantine-until-durable" QuarantineUntilDurable: "relaxed" 12;
-    "quarantine-of-the-cut" QuarantineOfTheCut: "meddled" 20;
-    "no-bypass-over-live" NoBypassOverLive: "bypass" 12;
-    "live-until-replaced" LiveUntilReplaced: "bypass" 12;
-    "two-step-switch" TwoStepSwitch: "segments" 12;
+    "fresh-since-record" FreshSinceRecord: "relaxed" 4;
+    "quarantine-until-durable" QuarantineUntilDurable: "relaxed" 4;
+    "quarantine-of-the-cut" QuarantineOfTheCut: "meddled" 12;
+    "no-bypass-over-live" NoBypassOverLive: "bypass" 6;
+    "live-until-replaced" LiveUntilReplaced: "bypass" 6;
+    "two-step-switch" TwoStepSwitch: "segments" 6;
     "data-flush" DataFlush: "bypass" 8;
     "checkpoint-flush" CheckpointFlush: "segments" 8;
-    "older-segment-only" OlderSegmentOnly: "segments" 12;
-    "clean-before-copy" CleanBeforeCopy: "meddled" 20;
-    "failed-record-counts" FailedRecordCounts: "faults" 72;
-    "switch-after-failed-flush" SwitchAfterFailedFlush: "faults" 72;
-    "checkpoint-durable-only" CheckpointDurableOnly: "faults" 72;
+    "older-segment-only" OlderSegmentOnly: "segments" 6;
+    "clean-before-copy" CleanBeforeCopy: "meddled" 12;
+    "failed-record-counts" FailedRecordCounts: "directed" 18;
+    "switch-after-failed-flush" SwitchAfterFailedFlush: "faults" 24;
+    "checkpoint-durable-only" CheckpointDurableOnly: "directed" 18;
     "room-before-record" RoomBeforeRecord: "room" 1;
     "room-flush" RoomFlush: "room" 1;
     "one-record" OneRecord: "ace-2" 20;
-    "same-number-again" SameNumberAgain: "faults" 72;
+    "same-number-again" SameNumberAgain: "faults" 24;
     "checkpoint-before-switch" CheckpointBeforeSwitch: "segments" 8;
-    "checkpoint-starts-over" CheckpointStartsOver: "faults" 72;
+    "checkpoint-starts-over" CheckpointStartsOver: "directed" 18;
     "record-hash" RecordHash: "ace-2" 20;
-    "record-chain" RecordChain: "same-keys" 12;
+    "record-chain" RecordChain: "same-keys" 6;
     "older-first" OlderFirst: "segments" 8;
     "recovery-flush" RecoveryFlush: "segments" 8;
 }
