@@ -52,6 +52,7 @@ fn failed_flush(offset: usize, change: impl Fn(Config) -> Config) -> Machine {
     fail(&machine, &[1, 2 + offset], Left::Nothing, true);
     assert!(!machine.commit());
     machine.commit();
+    machine.disk.set_failures(Vec::new());
     (0..3).for_each(|_| machine.turn());
     write(&machine, b"f2", 0, 1, 3);
     assert!(machine.commit());
@@ -77,6 +78,7 @@ fn failed_checkpoint(call: usize, change: impl Fn(Config) -> Config) -> Machine 
     write(&machine, b"fresh", 0, 4, 9);
     fail(&machine, &[call], Left::Nothing, false);
     machine.commit();
+    machine.disk.set_failures(Vec::new());
     machine.turn();
     for round in 0..3 {
         write(&machine, b"large", 90, 3 + round, 10 + round as u8);

@@ -54,7 +54,7 @@ pub fn all(long: bool) -> Vec<Family> {
     let mut families = vec![
         ace_family("ace-1", ops, 1, bases.clone(), |number| number),
         ace_family("ace-2", 2 * ops * ops, 2, bases.clone(), |number| number),
-        ace_family("ace-3", (if long { 40_000 } else { 500 }), 3, bases.clone(), move |number| {
+        ace_family("ace-3", if long { 40_000 } else { 500 }, 3, bases.clone(), move |number| {
             // A sample by a stride that has no factor in common with the number of sequences.
             number.wrapping_mul(1_000_003) % (2 * ops.pow(3))
         }),

@@ -49,6 +49,7 @@ pub fn run_bytes(bytes: &[u8], change: impl Fn(Config) -> Config) -> Option<Mach
     Some(run_operations(change(config(&mut rng)), &decode(rest), one_in))
 }
 
+#[allow(dead_code)] // for the fuzz target
 /// A fuzzer's bytes; a failing state is a panic that names it.
 pub fn fuzz(bytes: &[u8]) {
     let Some(machine) = run_bytes(bytes, |config| config) else { return };
