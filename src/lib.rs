@@ -13,6 +13,8 @@ pub mod format;
 #[cfg(all(feature = "tool", target_os = "linux"))]
 pub mod fuse;
 pub mod persist;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 #[allow(unsafe_code)] // the one place where shared memory is touched
 pub mod store;
 pub mod vfs;

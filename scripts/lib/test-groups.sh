@@ -88,6 +88,19 @@ native_miri() {
   count_cargo_test "$RESULTS/miri.log" $code miri
 }
 
+# The crash explorer, a program of its own that shows its progress. A family of workloads is a case, and so is each rule
+# that must be missed.
+group_crash() {
+  local code=0
+  load_environment native
+  if ! limited 1500 cargo build --quiet --profile explore --features sim --test crash; then
+    record fail "the build"
+    return
+  fi
+  SABFS_REPORT=$RESULTS/crash.report limited 900 cargo test --quiet --profile explore --features sim --test crash || code=$?
+  count_node_report "$RESULTS/crash.report" $code crash
+}
+
 # Suites that judge Linux file systems, on volumes mounted through FUSE. Each case of a suite is a case; a suite that
 # cannot run is one skipped case, with the reason.
 group_posix_native() {

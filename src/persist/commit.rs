@@ -408,6 +408,8 @@ impl Committer {
         if self.plan.make(&self.kinds, &self.limits, capacity) == Err(TooLarge) {
             return Err(CommitError::TooLarge { blocks: self.kinds.metas.len() });
         }
+        #[cfg(any(test, feature = "sim"))]
+        super::sim::split_unless(self.rules.on(Rule::OneRecord), &mut self.plan);
         let change = store.load(rt::CHANGE);
         self.at_cut.take(image);
         let dirty = std::mem::take(&mut self.dirty);

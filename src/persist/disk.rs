@@ -73,13 +73,18 @@ impl<D: Device> Disk<D> {
     fn switch(&mut self, beat: &dyn Fn()) -> Result<(), DeviceError> {
         let full = self.journal.active;
         let other = 1 - full;
-        while self.journal.segments[other].pending {
+        while self.journal.segments[other].pending && self.rules.on(Rule::CheckpointBeforeSwitch) {
             self.checkpoint_step(other, usize::MAX, beat)?;
         }
         // A checkpoint of the full segment that began before (only possible after a failed flush made
         // the switch necessary twice) would know less than the segment holds by now.
         self.checkpoint = None;
         beat();
+        // What the new header says of the full segment's records is then true.
+        if self.journal.has_unflushed() {
+            self.journal.flush()?;
+            beat();
+        }
         self.journal.write_header(other, self.image.durable_blocks())?;
         beat();
         if self.rules.on(Rule::TwoStepSwitch) {
@@ -110,7 +115,7 @@ impl<D: Device> Disk<D> {
     /// Makes what was written to the image durable.
     pub fn flush_image(&mut self) -> Result<(), DeviceError> {
         let result = self.image.flush();
-        if result.is_err() {
+        if result.is_err() && self.rules.on(Rule::CheckpointStartsOver) {
             // What a checkpoint has written so far may be lost with the rest: from the start again.
             self.checkpoint = None;
         }
@@ -178,7 +183,7 @@ impl<D: Device> Disk<D> {
         let header = state.header.ok_or(damaged)?;
         let bytes = self.journal.read_segment(segment, end)?;
         beat();
-        let found = replay(&bytes, &header);
+        let found = replay(&bytes, &header, self.rules);
         // Flushed records that are gone: the device lost them. Writing a part would mix two states.
         if durable && found.end != end {
             return Err(damaged);

@@ -106,6 +106,8 @@ pub struct Journal<D> {
     /// The last mark is this owner's, and the next follows from it.
     owned: bool,
     next_seq: u64,
+    /// Number behind the last record that is durable.
+    durable_seq: u64,
     unflushed: Vec<u32>,
     unflushed_meta: u32,
     doubtful: Vec<u32>,
@@ -145,6 +147,7 @@ impl<D: Device> Journal<D> {
             last: Mark { epoch: 0, key: 0 },
             owned: false,
             next_seq: 1,
+            durable_seq: 1,
             unflushed: Vec::new(),
             unflushed_meta: 0,
             doubtful: Vec::new(),
@@ -177,7 +180,8 @@ impl<D: Device> Journal<D> {
 
     /// Continues after what recovery found; `owned` when it is the same owner's.
     pub fn resume(&mut self, last: Mark, owned: bool, next_seq: u64) {
-        (self.last, self.owned, self.next_seq) = (last, owned, next_seq);
+        (self.last, self.owned) = (last, owned);
+        (self.next_seq, self.durable_seq) = (next_seq, next_seq);
     }
 
     fn segment_start(&self, segment: usize) -> u64 {
@@ -248,7 +252,8 @@ impl<D: Device> Journal<D> {
         }
         self.device
             .write_all(start + u64::from(segment.at) * BLOCK, record.bytes)
-            .map_err(|error| DeviceError { doing: "write the journal", ..error })?;
+            .map_err(|error| DeviceError { doing: "write the journal", ..error })
+            .inspect_err(|_| self.next_seq += u64::from(!self.rules.on(Rule::SameNumberAgain)))?;
         if !counts {
             record.numbers.iter().for_each(|&block| segment.live.insert(block));
         }
@@ -281,6 +286,7 @@ impl<D: Device> Journal<D> {
         // Behind a hole that a failed flush may have torn nothing is durable in the sense of replay.
         if !self.broken {
             segment.durable_at = segment.at;
+            self.durable_seq = self.next_seq;
         }
         Ok(())
     }
@@ -291,6 +297,10 @@ impl<D: Device> Journal<D> {
         self.last = self.last.next();
         if !self.owned {
             (self.last.key, self.owned) = ((self.random)(), true);
+        }
+        // The number behind the last durable record tells recovery that the other segment is whole.
+        if self.broken {
+            self.next_seq = self.durable_seq;
         }
         let header = SegmentHeader {
             segment_blocks: self.segment_blocks,

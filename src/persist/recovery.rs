@@ -125,7 +125,7 @@ pub fn open_volume<S: Store, D: Device>(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Opened<D>, OpenError> {
     let mut file = ImageFile::open(image_device)?;
-    let read = read_journal(&mut journal_device)?;
+    let read = read_journal(&mut journal_device, options.rules)?;
     let mark = Mark::of(read.found.last().map(|valid| &valid.header));
     if options.resume.is_some_and(|left| !left.leads_to(mark)) {
         return Err(OpenError::Changed);
@@ -166,7 +166,7 @@ pub fn open_volume<S: Store, D: Device>(
             needed_blocks: geometry.image_blocks(),
         });
     }
-    merged.check(&file, &read, geometry.image_blocks())?;
+    merged.check(&file, &read, geometry.image_blocks(), rules)?;
 
     if read.found.is_empty() && !adopt {
         return Err(match read.size_bytes {
@@ -199,7 +199,7 @@ pub fn open_volume<S: Store, D: Device>(
         let total_blocks = merged.copies.len() as u32;
         let report = |done_blocks| Progress { phase: Phase::Recover, done_blocks, total_blocks };
         progress(report(0));
-        merged.apply(&mut file)?;
+        merged.apply(&mut file, rules)?;
         progress(report(total_blocks));
         let journal = Journal::new(journal_device, read.uuid, read.segment_blocks, random, rules);
         switch(journal, read, resume.is_some())?
@@ -236,7 +236,7 @@ impl Read {
     }
 }
 
-fn read_journal<D: Device>(device: &mut D) -> Result<Read, OpenError> {
+fn read_journal<D: Device>(device: &mut D, rules: Rules) -> Result<Read, OpenError> {
     let size_bytes = device.size_bytes()?;
     let mut read = Read { size_bytes, segment_blocks: 0, uuid: [0; 16], found: Vec::new() };
     let mut headers = [None; SEGMENTS];
@@ -264,10 +264,12 @@ fn read_journal<D: Device>(device: &mut D) -> Result<Read, OpenError> {
         let Some(header) = header else { continue };
         let len = segment_blocks as usize * BLOCK_SIZE;
         let bytes = read_span(device, index as u64 * len as u64, len)?;
-        let replay = replay(&bytes, &header);
+        let replay = replay(&bytes, &header, rules);
         read.found.push(Valid { index, header, bytes, replay });
     }
-    read.found.sort_by_key(|segment| segment.header.epoch);
+    if rules.on(Rule::OlderFirst) {
+        read.found.sort_by_key(|segment| segment.header.epoch);
+    }
     Ok(read)
 }
 
@@ -350,10 +352,18 @@ impl<'a> Merged<'a> {
         file: &ImageFile<D>,
         read: &Read,
         image_blocks: u32,
+        rules: Rules,
     ) -> Result<(), OpenError> {
         let last = self.copies.last().map_or(0, |copy| copy.block);
         if last >= image_blocks {
             return Err(OpenError::JournalDamaged { what: "a record has a block outside the image" });
+        }
+        if let [older, newer] = &read.found[..]
+            && older.replay.next_seq < newer.header.first_seq
+            && rules.on(Rule::OlderWhole)
+        {
+            let what = "durable records of the older segment are gone";
+            return Err(OpenError::JournalDamaged { what });
         }
         let found = file.size_blocks();
         let needed_blocks = read.image_blocks();
@@ -363,10 +373,10 @@ impl<'a> Merged<'a> {
         Ok(())
     }
 
-    fn apply<D: Device>(&self, file: &mut ImageFile<D>) -> Result<(), DeviceError> {
+    fn apply<D: Device>(&self, file: &mut ImageFile<D>, rules: Rules) -> Result<(), DeviceError> {
         let fetch = |copy: Newest, bytes: &mut Block| self.fetch(copy, bytes);
         file.write_runs(&self.copies, |copy| copy.block, fetch, &|| ())?;
-        file.flush()
+        if rules.on(Rule::RecoveryFlush) { file.flush() } else { Ok(()) }
     }
 }
 
@@ -382,8 +392,11 @@ fn switch<D: Device>(
     let image_blocks = read.image_blocks();
     let newer = read.found.last().map_or(0, |valid| valid.index);
     let last = Mark::of(read.found.last().map(|valid| &valid.header));
-    let next_seq = read.found.iter().map(|valid| valid.replay.next_seq).max().unwrap_or(1);
+    // Not the older one's, which may end with records that a flush that failed has left.
+    let next_seq = read.found.last().map_or(1, |valid| valid.replay.next_seq);
     let rules = journal.rules();
+    // Records that were found but never flushed may still be lost: not when the new header is there.
+    journal.flush()?;
     for valid in read.found {
         let end = valid.replay.end;
         let segment = &mut journal.segments[valid.index];

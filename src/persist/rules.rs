@@ -50,6 +50,26 @@ pub enum Rule {
     InFlightBeforeClean,
     /// A keeper that takes over writes what was in flight once more.
     InFlightIsDirty,
+    /// All metadata of a commit are in one record, so that they change all at once.
+    OneRecord,
+    /// After a record whose write failed the next one is written in its place with the same number.
+    SameNumberAgain,
+    /// The other segment is checkpointed before it gets a new header, which takes its records away.
+    CheckpointBeforeSwitch,
+    /// A checkpoint during which a flush of the image failed starts over.
+    CheckpointStartsOver,
+    /// A record counts only if its hash fits: it proves that all of it was written.
+    RecordHash,
+    /// A record counts only if it continues its segment by epoch, number and the hash before it. That makes
+    /// remains of older uses harmless even if random numbers repeat.
+    RecordChain,
+    /// Of two segments the one with the smaller epoch is replayed first.
+    OlderFirst,
+    /// A volume whose older segment does not reach to the newer one's first record is refused: replaying a part of
+    /// it would take blocks back in time.
+    OlderWhole,
+    /// Opening flushes the image before the older segment gets a new header.
+    RecoveryFlush,
 }
 
 /// Which rules hold.

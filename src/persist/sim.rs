@@ -15,7 +15,11 @@
 //! Every call that changes something is one event; [`Disk::events`] lets an explorer stop at each.
 
 use super::device::{Device, DeviceError};
+use super::plan::{Part, Plan};
+use super::rules::{Rule, Rules};
 use crate::errno::Errno;
+use crate::format::BLOCK_SIZE;
+use crate::format::journal::{RecordHeader, record_blocks};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -432,4 +436,29 @@ impl Device for SimDevice {
         }
         Ok(())
     }
+}
+
+/// Without [`Rule::OneRecord`]: the record with the metadata becomes two, each with half of them.
+pub(super) fn split_unless(on: bool, plan: &mut Plan) {
+    let Some(&last) = plan.parts.last() else { return };
+    let (half, middle) = (last.metas / 2, last.from + last.metas / 2);
+    if !on && half > 0 {
+        plan.parts.pop();
+        plan.parts.push(Part { from: last.from, to: middle, metas: half });
+        plan.parts.push(Part { from: middle, to: last.to, metas: last.metas - half });
+    }
+}
+
+/// Without [`Rule::RecordHash`]: a record whose hash does not fit, and the hash that it says to have.
+pub(super) fn unproved(bytes: &[u8], key: u64, rules: Rules) -> Option<(RecordHeader, u64)> {
+    if rules.on(Rule::RecordHash) {
+        return None;
+    }
+    let count = u32::from_le_bytes(bytes.get(12..16)?.try_into().ok()?);
+    let len = (record_blocks(count) as usize).checked_mul(BLOCK_SIZE)?;
+    let mut record = bytes.get(..len)?.to_vec();
+    let hash = xxhash_rust::xxh64::xxh64(&record[8..], key);
+    record[..8].copy_from_slice(&hash.to_le_bytes());
+    let says = u64::from_le_bytes(bytes[..8].try_into().ok()?);
+    RecordHeader::check(&record, key).map(|(header, _)| (header, says))
 }

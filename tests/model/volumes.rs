@@ -15,8 +15,10 @@ pub type HeapVolume = Volume<Arc<HeapStore>>;
 
 pub const ROOT: u32 = 2;
 
+const FIRST_NOW: i64 = 1_700_000_000_000_000_000;
+
 thread_local! {
-    static NOW: Cell<i64> = const { Cell::new(1_700_000_000_000_000_000) };
+    static NOW: Cell<i64> = const { Cell::new(FIRST_NOW) };
 }
 
 /// The tests' clock stands still until it is told.
@@ -26,6 +28,11 @@ pub fn now() -> i64 {
 
 pub fn tick() {
     NOW.set(NOW.get() + 1_000_001);
+}
+
+/// Sets the clock of this thread; none is the beginning.
+pub fn set_now(now: Option<i64>) {
+    NOW.set(now.unwrap_or(FIRST_NOW));
 }
 
 pub fn store(blocks: u32) -> Arc<HeapStore> {

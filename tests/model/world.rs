@@ -38,8 +38,12 @@ impl World {
     }
 
     fn of(volume: HeapVolume, files: Option<Files>) -> Self {
-        let oracle = Oracle::new(volumes::now());
-        Self { volume, oracle, files, identities: BTreeSet::new(), operations: 0, refusals: 0 }
+        Self { files, ..Self::with(volume, Oracle::new(volumes::now())) }
+    }
+
+    /// A volume that is as the oracle says, and whose files are somebody else's business.
+    pub fn with(volume: HeapVolume, oracle: Oracle) -> Self {
+        Self { volume, oracle, files: None, identities: BTreeSet::new(), operations: 0, refusals: 0 }
     }
 
     /// Mounts what is in the files, or a copy of the image.
@@ -97,9 +101,14 @@ impl World {
         self.volume.statfs().unwrap().free_blocks
     }
 
-    pub fn step(&mut self, operation: &Operation) {
+    /// Lets the clock go on, as before each operation.
+    pub fn tick(&mut self) {
         volumes::tick();
         self.oracle.now = volumes::now();
+    }
+
+    pub fn step(&mut self, operation: &Operation) {
+        self.tick();
         match operation {
             Operation::Create { dir, name, kind: number } => {
                 let kind = kind(*number);
@@ -271,12 +280,12 @@ impl World {
         });
     }
 
-    fn symlink(&mut self, dir: Ino, name: &[u8], target: &[u8]) {
+    pub fn symlink(&mut self, dir: Ino, name: &[u8], target: &[u8]) {
         let answer = self.volume.symlink(dir, name, target, 3, 4);
         self.created("symlink", answer, |oracle, ino| oracle.symlink(dir, name, target, ino));
     }
 
-    fn link(&mut self, ino: Ino, dir: Ino, name: &[u8]) {
+    pub fn link(&mut self, ino: Ino, dir: Ino, name: &[u8]) {
         let free = self.free();
         let answer = self.volume.link(ino, dir, name).map(|attr| attr.nlink);
         let refused = self.no_space(&answer, free, 0);
@@ -290,13 +299,13 @@ impl World {
         self.judge("unlink", false, answer, expected);
     }
 
-    fn rmdir(&mut self, dir: Ino, name: &[u8]) {
+    pub fn rmdir(&mut self, dir: Ino, name: &[u8]) {
         let answer = self.volume.rmdir(dir, name);
         let expected = self.oracle.rmdir(dir, name);
         self.judge("rmdir", false, answer, expected);
     }
 
-    fn rename(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8]), flags: RenameFlags) {
+    pub fn rename(&mut self, from: (Ino, &[u8]), to: (Ino, &[u8]), flags: RenameFlags) {
         let free = self.free();
         let answer = self.volume.rename(from.0, from.1, to.0, to.1, flags);
         let refused = self.no_space(&answer, free, 0);
@@ -335,7 +344,7 @@ impl World {
         assert!(answer == self.oracle.read(ino, offset, len), "read {len} at {offset} of {ino}");
     }
 
-    fn setattr(&mut self, ino: Ino, set: &SetAttr) {
+    pub fn setattr(&mut self, ino: Ino, set: &SetAttr) {
         let free_before = self.free();
         let answer = self.volume.setattr(ino, set);
         // A file that outgrows its inode takes a block.

@@ -117,7 +117,7 @@ impl Oracle {
 }
 
 impl World {
-    pub(super) fn set_xattr(&mut self, ino: Ino, name: &XattrName, len: u32, seed: u8, flags: u8) {
+    pub fn set_xattr(&mut self, ino: Ino, name: &XattrName, len: u32, seed: u8, flags: u8) {
         let (name, value) = (name.bytes(), content(seed, len));
         let flags = XattrFlags::from_bits_truncate(u32::from(flags));
         let free = self.free();
@@ -130,7 +130,7 @@ impl World {
         self.compare_xattrs(ino);
     }
 
-    pub(super) fn remove_xattr(&mut self, ino: Ino, name: &XattrName) {
+    pub fn remove_xattr(&mut self, ino: Ino, name: &XattrName) {
         let name = name.bytes();
         let answer = self.volume.remove_xattr(ino, &name);
         let expected = self.oracle.remove_xattr(ino, &name);

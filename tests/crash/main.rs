@@ -1,0 +1,64 @@
+//! The crash explorer: workloads over recording devices, every state that a crash may leave at each point, and
+//! a judge that compares what is recovered with the oracle. `docs/testing.md` says how to run it.
+//!
+//! ```text
+//! crash [--long] [FAMILY…]     all families and rules, or some of them; also `rules`, `bits`
+//! crash FAMILY:NUMBER@STATE    one state again, as a failure names it
+//! ```
+
+#[path = "../model/mod.rs"]
+mod model;
+
+mod ace;
+mod busy;
+mod damage;
+mod directed;
+mod families;
+mod fuzzing;
+mod random;
+mod report;
+mod rules;
+
+use fuzzing::{machine, tree};
+use report::Report;
+use sabfs::persist::Rules;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // A test runner that asks which tests are in here: none of its kind.
+    if arguments.iter().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let long = std::env::var_os("SABFS_LONG").is_some() || arguments.iter().any(|a| a == "--long");
+    let names: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|name| !name.starts_with('-')).collect();
+    if let [state] = names[..]
+        && state.contains('@')
+    {
+        return report::replay(state, long);
+    }
+    let wanted = |name: &str| names.is_empty() || names.contains(&name);
+    let families = families::all(long);
+    let unknown = names.iter().find(|name| {
+        !["rules", "bits"].contains(*name)
+            && families.iter().all(|family| family.name != **name)
+            && rules::ALL.iter().all(|rule| rule.name != **name)
+    });
+    if let Some(name) = unknown {
+        eprintln!("there is no family and no rule {name}");
+        return ExitCode::FAILURE;
+    }
+    // What a panic of a workload says is part of its failure.
+    std::panic::set_hook(Box::new(|_| ()));
+    let mut report = Report::new();
+    report.explore(&families, wanted);
+    for rule in rules::ALL.iter().filter(|rule| wanted(rule.name) || names.contains(&"rules")) {
+        report.without(rule, &families);
+    }
+    if wanted("bits") {
+        report.bits("bits of the image's metadata", damage::image);
+        report.bits("bits of the journal", || damage::journal(Rules::default()));
+    }
+    report.finish()
+}
