@@ -5,6 +5,9 @@
 //!
 //! Invariants
 //! - A volume that may only be read is never written to.
+//! - What was read from the journal is durable before any of it is written to the image. A program that was
+//!   killed may have left records that were never flushed; a power loss that took them back after the image
+//!   has them would leave older records to be replayed over newer blocks.
 //! - Nothing is written before everything was checked: a volume that is refused is left as it was.
 //! - Replay is repeatable: the journal is changed only after the image is flushed, and then only the
 //!   older segment's header. A crash at any point of it leads to the same image.
@@ -199,9 +202,16 @@ pub fn open_volume<S: Store, D: Device>(
         let total_blocks = merged.copies.len() as u32;
         let report = |done_blocks| Progress { phase: Phase::Recover, done_blocks, total_blocks };
         progress(report(0));
+        // Records that were found may never have been flushed.
+        let mut journal = Journal::new(journal_device, read.uuid, read.segment_blocks, random, rules);
+        if rules.on(Rule::JournalFlushBeforeReplay) {
+            journal.flush()?;
+        }
         merged.apply(&mut file, rules)?;
+        if !rules.on(Rule::JournalFlushBeforeReplay) {
+            journal.flush()?;
+        }
         progress(report(total_blocks));
-        let journal = Journal::new(journal_device, read.uuid, read.segment_blocks, random, rules);
         switch(journal, read, resume.is_some())?
     };
     if resume.is_none() {
@@ -395,8 +405,6 @@ fn switch<D: Device>(
     // Not the older one's, which may end with records that a flush that failed has left.
     let next_seq = read.found.last().map_or(1, |valid| valid.replay.next_seq);
     let rules = journal.rules();
-    // Records that were found but never flushed may still be lost: not when the new header is there.
-    journal.flush()?;
     for valid in read.found {
         let end = valid.replay.end;
         let segment = &mut journal.segments[valid.index];

@@ -70,6 +70,9 @@ pub enum Rule {
     OlderWhole,
     /// Opening flushes the image before the older segment gets a new header.
     RecoveryFlush,
+    /// Opening flushes the journal before it writes to the image: what a program that was killed had
+    /// written, but not flushed, could otherwise be lost when the image has it already.
+    JournalFlushBeforeReplay,
 }
 
 /// Which rules hold.

@@ -254,6 +254,12 @@ impl SimDisk {
         inner.faults = Faults::default();
     }
 
+    /// Goes on after an event that `arm` named as after the death of the program alone: nothing is lost.
+    pub fn restart(&self) {
+        let inner = &mut *self.inner.lock();
+        (inner.off, inner.left) = (false, None);
+    }
+
     /// Lets calls fail, with this word.
     pub fn set_faults(&self, faults: Faults, errno: Errno) {
         let mut inner = self.inner.lock();

@@ -4,6 +4,7 @@ mod crash;
 mod faults;
 mod grow;
 mod keeper;
+mod kills;
 mod open;
 mod pause;
 mod quota;
