@@ -9,16 +9,27 @@ import { isReady } from './judge.mjs';
 
 const ROUNDS = Number(process.env.SABFS_KILLS ?? 100);
 
-test(`${ROUNDS} kills of a Node process`, async (t) => {
+async function killRounds(t, count, settings) {
   const folder = temporaryFolder(t);
   const seed = chooseSeed();
   const random = randomNumbers(seed);
-  const module = { sabfs: { path: '/opfs', folder, volume, capacity, durability: 'strict' } };
-  await runRounds('Node', ROUNDS, seed, async (number, args, last, said) => {
+  const prepare = path.join(import.meta.dirname, 'print-whole.mjs');
+  const module = { sabfs: { path: '/opfs', folder, volume, capacity, ...settings } };
+  await runRounds('Node', count, seed, async (number, args, last, said) => {
     if (number) assertCopySound(path.join(folder, volume), path.join(folder, 'copy'), said);
-    if (!last) return killNodeWhen(isReady, 'kill-load', { args, module, delay: killDelay(random) });
-    const { code, stdout, stderr } = await runInNode('kill-load', { args, module });
+    if (!last) return killNodeWhen(isReady, 'kill-load', { args, module, prepare, delay: killDelay(random) });
+    const { code, stdout, stderr } = await runInNode('kill-load', { args, module, prepare });
     assert.equal(code, 0, stderr);
     return stdout.split('\n');
   });
+}
+
+test(`${ROUNDS} kills of a Node process`, (t) => killRounds(t, ROUNDS, { durability: 'strict' }));
+
+// What is written and not flushed is lost with the power, not with the process.
+test('10 kills of a Node process that does not wait for flushes', (t) => killRounds(t, 10, { durability: 'relaxed' }));
+
+test('the rounds find what a disk loses that writes late', async (t) => {
+  const keeper = path.join(import.meta.dirname, 'late-keeper.cjs');
+  await assert.rejects(killRounds(t, 10, { durability: 'strict', keeper }), /was acknowledged|were acknowledged/);
 });
