@@ -40,6 +40,8 @@ program mount-st "tests/programs/mount.c" $ST -DNOTHREADS -sINITIAL_MEMORY=96MB
 # Files that come with the program, put onto the volume.
 program preload-mt "tests/programs/preload.c" $MT --preload-file tests/programs/preload@/opfs/brought
 program preload-st "tests/programs/preload.c" $ST -sALLOW_MEMORY_GROWTH --preload-file tests/programs/preload@/opfs/brought
+# Marks when a sync begins and when it is acknowledged.
+program sync-order "tests/programs/sync_order.c" $MT --js-library tests/programs/sync_order.js
 # What happens when a browser's quota is used up.
 program quota "tests/programs/quota.c" $MT -sINITIAL_MEMORY=96MB
 program hello-noflags "tests/programs/hello.c" $COMMON $THREADS $BARE
