@@ -5,6 +5,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { addAcknowledged, judgeFound, nothing } from './judge.mjs';
 
+export { randomNumbers } from './random.mjs';
+
 const root = path.resolve(import.meta.dirname, '../..');
 const EARLIEST_MS = 200;
 const LATEST_MS = 1500;
@@ -12,17 +14,6 @@ const LATEST_MS = 1500;
 /** The volume that the rounds share. Small, so that loading it takes little of a round. */
 export const volume = 'kill';
 export const capacity = 64 << 20;
-
-/** Numbers in [0, 1) that follow from a seed (mulberry32). */
-export function randomNumbers(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let z = Math.imul(state ^ (state >>> 15), state | 1);
-    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
-    return ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** SABFS_SEED, or one that nobody chose. */
 export function chooseSeed() {
