@@ -8,6 +8,7 @@ const LATEST_MS = 120;
 // Now and then the next keeper dies while it takes over, but not so often in a row that nobody follows it.
 const AT_ONCE = 0.25;
 const AT_ONCE_LIMIT = 3;
+const STEPS_BETWEEN = 20;
 const STEPS_AFTER = 100;
 
 export default async (Module) => {
@@ -35,7 +36,7 @@ export default async (Module) => {
     const soon = ended > 0 && atOnce < AT_ONCE_LIMIT && random() < AT_ONCE;
     atOnce = soon ? atOnce + 1 : 0;
     // A keeper that is not meant to die at once has made something durable before.
-    wanted = soon ? 0 : 1;
+    wanted = soon ? 0 : 1 + Math.floor(random() * STEPS_BETWEEN);
     const mine = keeper;
     setTimeout(() => strike(mine), soon ? random() * EARLIEST_MS : EARLIEST_MS + random() * (LATEST_MS - EARLIEST_MS));
   }
