@@ -2,6 +2,7 @@
 //   sabfs    settings for the volume
 //   module   further settings for the program's Module
 //   prepare  a module of this folder that is called with Module before the program starts
+//   timeout  for a round, in ms
 //   isTime   whether this line of the program's output is the moment; else it is a random time after `ready`
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -25,12 +26,12 @@ function found({ code, stdout, stderr }) {
 }
 
 /** Kills a Node process in each of `count` rounds. */
-export async function killNode(t, count, seed, { sabfs, module = {}, prepare = 'print-whole.mjs', isTime }) {
+export async function killNode(t, count, seed, { sabfs, module = {}, prepare = 'print-whole.mjs', isTime, timeout = TIMEOUT_MS }) {
   const folder = temporaryFolder(t);
   const random = randomNumbers(seed);
   const options = {
     module: { ...module, sabfs: { path: '/opfs', folder, volume, capacity, ...sabfs } },
-    timeout: TIMEOUT_MS,
+    timeout,
   };
   await runRounds('Node', count, seed, async (number, args, last, said) => {
     if (number) assertCopySound(path.join(folder, volume), path.join(folder, 'copy'), said);
@@ -54,7 +55,7 @@ async function sendVolume(volume) {
 }
 
 /** Kills a browser in each of `count` rounds. */
-export async function killBrowser(t, name, count, seed, { sabfs, module = {}, prepare, isTime }) {
+export async function killBrowser(t, name, count, seed, { sabfs, module = {}, prepare, isTime, timeout = TIMEOUT_MS }) {
   const copy = temporaryFolder(t);
   const server = await serve({
     roots: [root],
@@ -66,7 +67,7 @@ export async function killBrowser(t, name, count, seed, { sabfs, module = {}, pr
   const profile = temporaryProfile(t);
   const options = {
     module: { ...module, sabfs: { path: '/opfs', volume, capacity, ...sabfs } },
-    timeout: TIMEOUT_MS,
+    timeout,
   };
   await runRounds(name, count, seed, async (number, args, last, said) => {
     const browser = await launch({ t, browser: name, profile });
