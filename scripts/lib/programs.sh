@@ -44,6 +44,8 @@ program preload-st "tests/programs/preload.c" $ST -sALLOW_MEMORY_GROWTH --preloa
 program durable-mt "tests/programs/durable.c" $MT
 program durable-st "tests/programs/durable.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH
 program durable-asyncify "tests/programs/durable.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sASYNCIFY
+# Marks when a sync begins and when it is acknowledged.
+program sync-order "tests/programs/sync_order.c" $MT --js-library tests/programs/sync_order.js
 # What happens when a browser's quota is used up.
 program quota "tests/programs/quota.c" $MT -sINITIAL_MEMORY=96MB
 program hello-noflags "tests/programs/hello.c" $COMMON $THREADS $BARE

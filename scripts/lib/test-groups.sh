@@ -168,6 +168,20 @@ group_browser() {
   SABFS_BROWSER=$name node_tests "$name" 1800 --test-concurrency=1 tests/browser/*.test.mjs
 }
 
+# Engines killed by SIGKILL, over and over. A missing browser's tests are skipped.
+group_kill() {
+  load_environment node chromium firefox
+  build_for_tests || return 0
+  if ! limited 900 cargo build --quiet --release --bin sabfs; then
+    record fail "the build of the native tool"
+    return
+  fi
+  local limit=1200
+  if [ -n "$LONG" ]; then limit=4000; fi
+  # A file is many kills: its limit is the group's.
+  node_tests kill $limit --test-timeout=${limit}000 --test-concurrency=2 tests/kill/*.test.mjs
+}
+
 build_for_tests() {
   local started=$SECONDS
   if ! limited 1500 scripts/build all; then

@@ -27,11 +27,12 @@ const BLANK = '<!doctype html><meta charset="utf-8"><title>sabfs</title>';
  *
  * roots: folders that are looked through in this order; a path ending in `/` means its index.html.
  * routes: {path: {type, body}}, for files that are made up by a test. `/blank.html` is always there.
+ * posts: {path: function}, called (and awaited) with the body of a POST to that path, a Buffer, and the address (URL).
  * isolate: whether the isolation headers are sent. csp: the value of a Content-Security-Policy header.
  *
  * Resolves with {url, port, close()}; url has no slash at the end.
  */
-export async function serve({ roots, routes = {}, port = 0, isolate = true, csp = '', headers = {} }) {
+export async function serve({ roots, routes = {}, posts = {}, port = 0, isolate = true, csp = '', headers = {} }) {
   const folders = roots.map((root) => fs.realpathSync(root));
 
   const server = http.createServer((request, response) => {
@@ -44,14 +45,16 @@ export async function serve({ roots, routes = {}, port = 0, isolate = true, csp 
     }
     if (csp) response.setHeader('Content-Security-Policy', csp);
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-    if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405);
 
-    let name;
+    let url, name;
     try {
-      name = decodeURIComponent(new URL(request.url, 'http://localhost').pathname);
+      url = new URL(request.url, 'http://localhost');
+      name = decodeURIComponent(url.pathname);
     } catch {
       return refuse(response, 400);
     }
+    if (request.method === 'POST' && posts[name]) return take(request, response, (body) => posts[name](body, url));
+    if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405);
     if (name.endsWith('/')) name += 'index.html';
     const route = routes[name] ?? (name === '/blank.html' ? { type: TYPES['.html'], body: BLANK } : undefined);
     if (route) {
@@ -85,6 +88,19 @@ export async function serve({ roots, routes = {}, port = 0, isolate = true, csp 
         server.closeAllConnections();
       }),
   };
+}
+
+async function take(request, response, receive) {
+  try {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    await receive(Buffer.concat(parts));
+    response.statusCode = 204;
+    response.end();
+  } catch (error) {
+    console.error(error);
+    refuse(response, 500);
+  }
 }
 
 function refuse(response, status) {

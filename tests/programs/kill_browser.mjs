@@ -1,4 +1,5 @@
 // Runs an Emscripten program in a browser's page and kills the browser when a line of the program's output says so.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { runInBrowser } from '../harness/run-program.mjs';
 import { withTimeout } from '../harness/timeout.mjs';
 
@@ -13,9 +14,10 @@ export const outputRoute = { '/print-to-console.mjs': { type: 'text/javascript',
 
 /**
  * Resolves with the console's lines when the browser is dead. `isTime(line)` says whether it is to be killed now; a
- * program that ends by itself is an error. The options are those of runInBrowser.
+ * program that ends by itself is an error. It is killed `delay` ms after that line. The other options are those of
+ * runInBrowser.
  */
-export async function killBrowserWhen(isTime, browser, server, name, { timeout = 90_000, ...options }) {
+export async function killBrowserWhen(isTime, browser, server, name, { delay = 0, timeout = 90_000, ...options }) {
   let quiet;
   const moment = new Promise((resolve) => {
     quiet = browser.onConsole((line) => isTime(line) && resolve());
@@ -27,6 +29,7 @@ export async function killBrowserWhen(isTime, browser, server, name, { timeout =
   });
   ended.catch(() => {});
   await withTimeout(Promise.race([moment, ended]), timeout, `${name} does not come to the moment of the kill`);
+  if (delay) await Promise.race([sleep(delay), ended]);
   await browser.kill();
   quiet();
   return browser.console.slice();
