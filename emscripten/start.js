@@ -6,6 +6,8 @@ addToLibrary({
     START_LIMIT_MS: 20000,
     // A keeper that says nothing for so long while it opens a volume.
     SILENT_LIMIT_MS: 60000,
+    // A keeper that follows another one and has not said by then that it lives may have been ended before it could.
+    FOLLOW_LIMIT_MS: 10000,
     // How long another page's lock on the volume is waited for: enough for the page that this one replaces.
     LOCK_LIMIT_MS: 1500,
     // A keeper that was told to pause does so within this time, unless it was frozen before it heard of it.
@@ -119,20 +121,27 @@ addToLibrary({
         clearTimeout(timer);
         timer = setTimeout(() => reject(error()), time);
       };
-      limit(SABFSKeeper.START_LIMIT_MS, () => SABFSKeeper.blocked(options.keeper, doing, 'no answer'));
+      var ended = () => Object.assign(SABFSErrors.make('EIO', doing, 'its keeper was ended'), {gone: true});
+      // Its lock tells from then on.
+      var unheard = request['follows'] && request['alive'];
+      if (unheard) limit(SABFSKeeper.FOLLOW_LIMIT_MS, ended);
+      else limit(SABFSKeeper.START_LIMIT_MS, () => SABFSKeeper.blocked(options.keeper, doing, 'no answer'));
       var gone = () => {
         if (stopped) return;
         clearTimeout(timer);
         SABFSKeeper.died(worker);
         also?.({'dead': true});
-        reject(Object.assign(SABFSErrors.make('EIO', doing, 'its keeper was ended'), {gone: true}));
+        reject(ended());
       };
       var receive = (data) => {
         var message = data && data['sabfs'];
         if (!message) return;
         var {'progress': progress, 'error': error, 'warning': warning} = message;
-        limit(SABFSKeeper.SILENT_LIMIT_MS,
-          () => SABFSErrors.make('ETIMEDOUT', doing, 'its keeper says nothing for a minute'));
+        if (message['alive']) unheard = false;
+        if (!unheard) {
+          limit(SABFSKeeper.SILENT_LIMIT_MS,
+            () => SABFSErrors.make('ETIMEDOUT', doing, 'its keeper says nothing for a minute'));
+        }
         if (progress) {
           var [phase, done, total] = progress;
           options.onProgress?.({

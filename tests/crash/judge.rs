@@ -15,9 +15,10 @@ use sabfs::core::check::check;
 use sabfs::format::BLOCK_SIZE;
 use sabfs::persist::{Found, Rule};
 use sabfs::sim::{Files, Judge, Recorder, Recovered, Trace};
+use sabfs::vfs::Committer;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub struct ModelJudge {
     config: Config,
@@ -114,9 +115,16 @@ impl ModelJudge {
     fn go_on(
         &self,
         disk: &Recorder,
-        volume: HeapVolume,
-        mut keeper: super::machine::SimKeeper,
+        mut volume: HeapVolume,
+        keeper: super::machine::SimKeeper,
     ) -> Result<(), String> {
+        // Who finds no space commits, which sets free what others gave up.
+        let keeper = Arc::new(Mutex::new(keeper));
+        let own = keeper.clone();
+        volume.set_committer(Committer::Inline(Box::new(move |durable| {
+            let mut keeper = own.lock().unwrap();
+            if durable { keeper.flush_now() } else { keeper.commit_now() }
+        })));
         let name = b"gone on with";
         let failed = |what: &'static str| move |errno| format!("going on: {what}: {errno}");
         let bytes = content(9, 6_000);
@@ -125,7 +133,7 @@ impl ModelJudge {
             Err(errno) if full(errno) => {}
             result => _ = result.map_err(failed("a file"))?,
         }
-        keeper.flush_now().map_err(failed("a commit"))?;
+        keeper.lock().unwrap().flush_now().map_err(failed("a commit"))?;
         let expected = sound(&volume)?;
         drop((volume, keeper));
         // What was not flushed is lost.
