@@ -6,6 +6,8 @@
 /// A rule of the commit protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
+// Some are asked after only where they can be switched off.
+#[cfg_attr(not(any(test, feature = "sim")), allow(dead_code))]
 pub enum Rule {
     /// A block counts as fresh only if it was allocated since the last record that may have been
     /// written; since the last durable one is not enough. Only fresh blocks may bypass the journal.

@@ -36,7 +36,7 @@ off! {
     "older-segment-only" OlderSegmentOnly: "segments" 6;
     "clean-before-copy" CleanBeforeCopy: "meddled" 12;
     "failed-record-counts" FailedRecordCounts: "directed" 18;
-    "switch-after-failed-flush" SwitchAfterFailedFlush: "faults" 24;
+    "switch-after-failed-flush" SwitchAfterFailedFlush: "directed" 18;
     "checkpoint-durable-only" CheckpointDurableOnly: "directed" 18;
     "room-before-record" RoomBeforeRecord: "room" 1;
     "room-flush" RoomFlush: "room" 1;
