@@ -139,8 +139,8 @@ fn runtime_region() {
         (rt::STRIPES, rt::REDO, rt::OPEN_TABLE, rt::BITMAPS),
         (12_288, 32_768, 1_081_344, 1_146_880)
     );
-    assert_eq!(rt::image_base_blocks(262_144), 320);
-    assert_eq!(rt::store_size_bytes(262_144), 1_075_052_544);
+    assert_eq!(rt::image_base_blocks(262_144), 328);
+    assert_eq!(rt::store_size_bytes(262_144), 1_075_085_312);
 }
 
 const HASH_OF_NAME: u64 = 2_666_989_163_432_347_184;

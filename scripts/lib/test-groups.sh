@@ -97,7 +97,7 @@ group_crash() {
     record fail "the build"
     return
   fi
-  SABFS_REPORT=$RESULTS/crash.report limited 900 cargo test --quiet --profile explore --features sim --test crash || code=$?
+  SABFS_REPORT=$RESULTS/crash.report limited 1500 cargo test --quiet --profile explore --features sim --test crash || code=$?
   count_node_report "$RESULTS/crash.report" $code crash
 }
 

@@ -2,7 +2,7 @@
 //! a judge that compares what is recovered with the oracle. `docs/testing.md` says how to run it.
 //!
 //! ```text
-//! crash [--long] [FAMILY…]     all families and rules, or some of them; also `rules`, `bits`
+//! crash [--long] [FAMILY…]     all families and rules, or some of them; also `rules`
 //! crash FAMILY:NUMBER@STATE    one state again, as a failure names it
 //! ```
 
@@ -11,7 +11,6 @@ mod model;
 
 mod ace;
 mod busy;
-mod damage;
 mod directed;
 mod families;
 mod fuzzing;
@@ -19,9 +18,8 @@ mod random;
 mod report;
 mod rules;
 
-use fuzzing::{machine, tree};
+use fuzzing::machine;
 use report::Report;
-use sabfs::persist::Rules;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -41,7 +39,7 @@ fn main() -> ExitCode {
     let wanted = |name: &str| names.is_empty() || names.contains(&name);
     let families = families::all(long);
     let unknown = names.iter().find(|name| {
-        !["rules", "bits"].contains(*name)
+        **name != "rules"
             && families.iter().all(|family| family.name != **name)
             && rules::ALL.iter().all(|rule| rule.name != **name)
     });
@@ -55,10 +53,6 @@ fn main() -> ExitCode {
     report.explore(&families, wanted);
     for rule in rules::ALL.iter().filter(|rule| wanted(rule.name) || names.contains(&"rules")) {
         report.without(rule, &families);
-    }
-    if wanted("bits") {
-        report.bits("bits of the image's metadata", damage::image);
-        report.bits("bits of the journal", || damage::journal(Rules::default()));
     }
     report.finish()
 }

@@ -1,6 +1,5 @@
 //! Runs workloads on all processors, and says what came of it.
 
-use super::damage::Flips;
 use super::families::{self, Change, Family};
 use super::rules::Off;
 use sabfs::sim::{Effort, Explorer, Found, StateId};
@@ -198,27 +197,6 @@ impl Report {
             println!("       {}", failure.lines().next().unwrap_or_default());
         }
         self.case(&format!("without {}", rule.name), failing > 0);
-    }
-
-    /// Flips bits; none may leave what no commit held.
-    pub fn bits(&mut self, name: &str, run: fn() -> Flips) {
-        let started = Instant::now();
-        let flips = run();
-        let get = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
-        let first_wrong = get(&flips.first_wrong);
-        let word = if first_wrong == usize::MAX { "ok  " } else { "FAIL" };
-        println!(
-            "{word} {name}: {} refused, {} without effect, {} give an earlier commit, {} a mixture, {} s",
-            get(&flips.refused),
-            get(&flips.last),
-            get(&flips.earlier),
-            get(&flips.wrong),
-            started.elapsed().as_secs()
-        );
-        if first_wrong != usize::MAX {
-            println!("  the first wrong one is bit {first_wrong}");
-        }
-        self.case(name, first_wrong == usize::MAX);
     }
 
     pub fn finish(self) -> ExitCode {
