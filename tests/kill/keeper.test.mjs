@@ -8,7 +8,7 @@ import { chooseSeed } from './rounds.mjs';
 const ROUNDS = 2;
 const DEATHS = Number(process.env.SABFS_KILLS ?? 100);
 // Chromium takes about two seconds to end a worker that sleeps in Atomics.wait.
-const DEATHS_IN_BROWSER = Number(process.env.SABFS_KILLS ?? (process.env.SABFS_LONG ? 100 : 30));
+const DEATHS_IN_BROWSER = Number(process.env.SABFS_KILLS ?? (process.env.SABFS_LONG ? 100 : 10));
 
 /** More than one round, as only the first one's volume is new. */
 function options(seed, deaths) {
