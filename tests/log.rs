@@ -432,11 +432,15 @@ fn events_rebuild_the_names() {
 fn overtaken_watchers_see_whole_records() {
     let v = Arc::new(fixture());
     let mut w = v.watch().unwrap();
+    let over = Arc::new(AtomicU32::new(0));
     let writers: Vec<_> = (0..2_u8)
         .map(|number| {
-            let v = v.clone();
+            let (v, over) = (v.clone(), over.clone());
             std::thread::spawn(move || {
-                for step in 0..4_000_usize {
+                for step in 0_usize.. {
+                    if over.load(Ordering::Relaxed) != 0 {
+                        break;
+                    }
                     let name = vec![b'0' + number; 100 + step % 156];
                     v.create(ROOT, &name, &file()).unwrap();
                     v.unlink(ROOT, &name).unwrap();
@@ -444,30 +448,33 @@ fn overtaken_watchers_see_whole_records() {
             })
         })
         .collect();
-    let (mut last, mut changes) = (None, 0_u32);
-    while !writers.iter().all(std::thread::JoinHandle::is_finished) {
-        // Away for long enough that writers pass by, now and then within the copying.
-        std::thread::sleep(Duration::from_millis(2));
-        for _ in 0..50 {
-            match w.next() {
-                Some(Event::Change(record)) => {
-                    assert!(matches!(record.what, What::Create | What::Delete));
-                    assert_eq!((record.dir, record.client, record.kind), (ROOT, 1, FileKind::Regular));
-                    assert!(record.name.len() >= 100);
-                    assert!(record.name.iter().all(|&byte| byte == record.name[0]));
-                    if let Some(last) = last {
-                        assert_eq!(record.sequence, last + 1);
-                    }
-                    last = Some(record.sequence);
-                    changes += 1;
+    let (mut last, mut changes, mut overflows) = (None, 0_u32, 0_u32);
+    while changes < 1_000 || overflows < 30 {
+        // Away until writers have passed by, now and then within the copying; then at their heels.
+        if changes >= overflows * 50 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        match w.next() {
+            Some(Event::Change(record)) => {
+                assert!(matches!(record.what, What::Create | What::Delete));
+                assert_eq!((record.dir, record.client, record.kind), (ROOT, 1, FileKind::Regular));
+                assert!(record.name.len() >= 100);
+                assert!(record.name.iter().all(|&byte| byte == record.name[0]));
+                if let Some(last) = last {
+                    assert_eq!(record.sequence, last + 1);
                 }
-                Some(Event::Overflow) => last = None,
-                None => break,
+                last = Some(record.sequence);
+                changes += 1;
             }
+            Some(Event::Overflow) => {
+                last = None;
+                overflows += 1;
+            }
+            None => std::thread::yield_now(),
         }
     }
+    over.store(1, Ordering::Relaxed);
     for writer in writers {
         writer.join().unwrap();
     }
-    assert!(changes > 0);
 }
