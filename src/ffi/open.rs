@@ -5,7 +5,7 @@ use super::device::JsDevice;
 use crate::core::{Image, LoadError};
 use crate::errno::Errno;
 use crate::format::BLOCK_SIZE;
-use crate::persist::{Found, Keeper, Mark, OpenError, OpenOptions, Progress, Random, Stopwatch};
+use crate::persist::{Found, Keeper, OpenError, OpenOptions, Progress, Random, Stopwatch};
 use crate::store::runtime::{self as rt, Durability};
 use crate::store::{Store, WasmStore};
 use crate::vfs::{Clock, Volume};
@@ -88,7 +88,7 @@ pub(super) fn resume(
     host: &Host,
 ) -> Result<Keeper<WasmStore, JsDevice>, Failure> {
     let mut options = OpenOptions::new([0; 16], keys(host));
-    (options.read_only, options.resume) = (read_only, Some(Mark::kept(&store)));
+    (options.read_only, options.resume) = (read_only, Some(crate::persist::Mark::kept(&store)));
     let (image, now_ms) = (Image::attach(store, CLIENT)?, Box::new(host.now_ms));
     Keeper::open(image, JsDevice::Image, JsDevice::Journal, options, now_ms, &mut |_| ())
         .map(|(mut keeper, _)| {

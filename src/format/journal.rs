@@ -8,14 +8,15 @@
 //! segment header                                    record header
 //!   0  magic "SABFSJNL"                               0  hash u64
 //!   8  hash u64, XXH64 seed 0 of bytes 16..512        8  magic "SJRC"
-//!  16  version u32                                   12  count u32          1 or more
+//!  16  version u32                                   12  count u32          0 in a note
 //!  20  segment_blocks u32                            16  epoch u64          the segment's
 //!  24  uuid [16]                the volume's         24  seq u64            one more than the last
 //!  40  epoch u64                greater is newer     32  prev_hash u64      the last record's hash
 //!  48  key u64                  random               40  change u32
 //!  56  first_seq u64            of the first record  44  flags u32          bit 0: data only
-//!  64  image_blocks u32         least image length   48  zero [16]
-//!  68  zero to 512, rest not looked at               64  count block numbers u32
+//!  64  image_blocks u32         least image length   48  durable_seq u64    records before it are durable
+//!  68  zero to 512                                   56  zero [8]
+//! 2048 the first 512 bytes again                     64  count block numbers u32
 //! ```
 //! A record's hash is XXH64, seeded with the segment's key, of its bytes from 8 to its end, the blocks
 //! included: the record proves by itself that all of it was written, so a commit needs no second
@@ -23,7 +24,10 @@
 //! file content that looks like a record can pass for one.
 //!
 //! Invariants
-//! - The header's meaning lies in one 512-byte sector: it is replaced whole or not at all.
+//! - The header's meaning lies in one 512-byte sector: it is replaced whole or not at all. A second copy in
+//!   the same block makes up for a damaged one; it is written by the same write, and of two that differ the newer
+//!   counts.
+//! - What a record says of others, that they are durable, only serves to notice that they are damaged.
 //! - Magic and hash of the header stay where they are in every version, so that a header of another
 //!   version is told from a damaged one.
 //! - The `prev_hash` of a segment's first record is the header's hash: a record belongs to one header.
@@ -48,6 +52,8 @@ const SEGMENT_MAGIC: [u8; 8] = *b"SABFSJNL";
 const RECORD_MAGIC: u32 = u32::from_le_bytes(*b"SJRC");
 /// The part of the segment's header that counts: a sector, which devices write whole or not at all.
 const SECTOR: usize = 512;
+/// Where the copies of the segment's header begin in its block.
+const HEADER_COPIES: [usize; 2] = [0, 2048];
 const RECORD_HEADER_SIZE_BYTES: usize = 64;
 const FLAG_DATA_ONLY: u32 = 1;
 
@@ -77,7 +83,8 @@ struct RawRecordHeader {
     prev_hash: U64,
     change: U32,
     flags: U32,
-    unused: [U64; 2],
+    durable_seq: U64,
+    unused: U64,
 }
 
 const _: () = assert!(size_of::<RawSegmentHeader>() == 72);
@@ -110,8 +117,22 @@ pub enum SegmentHeaderError {
 }
 
 impl SegmentHeader {
-    /// Reads a header from the start of a segment.
+    /// Reads the header of the segment that begins with these bytes: the newest of its copies that are valid.
+    ///
+    /// One that is whole, but of another version, is told before all others.
     pub fn check(bytes: &[u8]) -> Result<Self, SegmentHeaderError> {
+        let copies = HEADER_COPIES.map(|at| Self::check_copy(bytes.get(at..).unwrap_or(&[])));
+        let version = |copy: &&_| matches!(copy, Err(SegmentHeaderError::Version(_)));
+        if let Some(&version) = copies.iter().find(version) {
+            return version;
+        }
+        let valid = copies.into_iter().flatten();
+        // Of equal ones it is all the same.
+        valid.max_by_key(|header| header.epoch).ok_or(SegmentHeaderError::Invalid)
+    }
+
+    /// Reads one copy of a header, at the start of these bytes.
+    pub fn check_copy(bytes: &[u8]) -> Result<Self, SegmentHeaderError> {
         let invalid = SegmentHeaderError::Invalid;
         let sector = bytes.get(..SECTOR).ok_or(invalid)?;
         let (raw, _) = RawSegmentHeader::read_from_prefix(sector).map_err(|_| invalid)?;
@@ -153,12 +174,15 @@ impl SegmentHeader {
         let hash = xxh64(&block[16..SECTOR], 0);
         raw.hash = U64::new(hash);
         block[..size_of::<RawSegmentHeader>()].copy_from_slice(raw.as_bytes());
+        for at in HEADER_COPIES {
+            block.copy_within(..SECTOR, at);
+        }
         hash
     }
 
-    /// The hash of a checked header's bytes.
-    pub fn hash(bytes: &[u8]) -> u64 {
-        bytes.get(16..SECTOR).map_or(0, |sector| xxh64(sector, 0))
+    /// The hash that the header's bytes have.
+    pub fn hash(&self) -> u64 {
+        self.encode(&mut [0; BLOCK_SIZE])
     }
 }
 
@@ -190,7 +214,7 @@ pub fn record_capacity(room: u32) -> u32 {
 /// A checked record header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordHeader {
-    /// Number of blocks that the record carries.
+    /// Number of blocks that the record carries; a note has none.
     pub count: u32,
     /// The segment's epoch.
     pub epoch: u64,
@@ -200,8 +224,11 @@ pub struct RecordHeader {
     pub prev_hash: u64,
     /// The volume's change count at the cut, for diagnosis.
     pub change: u32,
-    /// The record carries new data that only the next record makes part of the volume.
+    /// The record completes no commit: it carries new data that only the next record makes part of the volume,
+    /// or nothing.
     pub data_only: bool,
+    /// All records with smaller numbers were durable when this one was written.
+    pub durable_seq: u64,
 }
 
 impl RecordHeader {
@@ -229,7 +256,8 @@ impl RecordHeader {
             prev_hash: U64::new(self.prev_hash),
             change: U32::new(self.change),
             flags: U32::new(if self.data_only { FLAG_DATA_ONLY } else { 0 }),
-            unused: [U64::ZERO; 2],
+            durable_seq: U64::new(self.durable_seq),
+            unused: U64::ZERO,
         };
         let (head, _) = bytes.split_at_mut(self.block_at(0));
         let (fixed, places) = head.split_at_mut(RECORD_HEADER_SIZE_BYTES);
@@ -254,7 +282,7 @@ impl RecordHeader {
         let count = raw.count.get();
         let room = u32::try_from(bytes.len() / BLOCK_SIZE).ok()?;
         // The count is not proved yet: it must not lead outside the segment.
-        if count == 0 || record_blocks(count) > room {
+        if record_blocks(count) > room {
             return None;
         }
         let len = record_blocks(count) as usize * BLOCK_SIZE;
@@ -269,8 +297,15 @@ impl RecordHeader {
             prev_hash: raw.prev_hash.get(),
             change: raw.change.get(),
             data_only: raw.flags.get() & FLAG_DATA_ONLY != 0,
+            durable_seq: raw.durable_seq.get(),
         };
         Some((header, hash))
+    }
+
+    /// The epoch and the number of what looks like a record at the start of these bytes and was not proved.
+    pub fn claimed(bytes: &[u8]) -> Option<(u64, u64)> {
+        let (raw, _) = RawRecordHeader::read_from_prefix(bytes).ok()?;
+        (raw.magic.get() == RECORD_MAGIC).then(|| (raw.epoch.get(), raw.seq.get()))
     }
 
     /// The block numbers of a checked record, which begins at the start of `bytes`.
@@ -297,7 +332,15 @@ mod tests {
 
     fn record(numbers: &[u32]) -> (RecordHeader, Vec<u8>, u64) {
         let count = numbers.len() as u32;
-        let record = RecordHeader { count, epoch: 7, seq: 9, prev_hash: 1, change: 3, data_only: false };
+        let record = RecordHeader {
+            count,
+            epoch: 7,
+            seq: 9,
+            prev_hash: 1,
+            change: 3,
+            data_only: false,
+            durable_seq: 8,
+        };
         let mut bytes = vec![0xa5; record.blocks() as usize * BLOCK_SIZE];
         let hash = record.seal(&mut bytes, numbers, 42);
         (record, bytes, hash)
@@ -319,16 +362,33 @@ mod tests {
         let mut block = [9; BLOCK_SIZE];
         let hash = header().encode(&mut block);
         assert_eq!(SegmentHeader::check(&block), Ok(header()));
-        assert_eq!(SegmentHeader::hash(&block), hash);
+        assert_eq!(header().hash(), hash);
         assert_eq!(&block[..8], b"SABFSJNL");
         assert_eq!(&block[40..48], 7_u64.to_le_bytes());
+        assert_eq!(block[..SECTOR], block[2048..][..SECTOR]);
         for bit in 0..SECTOR * 8 {
             let mut bad = block;
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(SegmentHeader::check(&bad), Err(SegmentHeaderError::Invalid), "bit {bit}");
+            assert_eq!(SegmentHeader::check_copy(&bad), Err(SegmentHeaderError::Invalid), "bit {bit}");
+            assert_eq!(SegmentHeader::check(&bad), Ok(header()), "bit {bit}");
+            bad[2048 + bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SegmentHeader::check(&bad), Err(SegmentHeaderError::Invalid), "bit {bit} twice");
         }
         for len in [0, 8, 71, 511] {
             assert_eq!(SegmentHeader::check(&block[..len]), Err(SegmentHeaderError::Invalid));
+        }
+    }
+
+    #[test]
+    fn the_newer_copy_counts() {
+        let newer = SegmentHeader { epoch: 9, first_seq: 12, ..header() };
+        let (mut old, mut new) = ([0; BLOCK_SIZE], [0; BLOCK_SIZE]);
+        header().encode(&mut old);
+        newer.encode(&mut new);
+        for [first, second] in [[old, new], [new, old]] {
+            let mut torn = first;
+            torn[2048..].copy_from_slice(&second[2048..]);
+            assert_eq!(SegmentHeader::check(&torn), Ok(newer));
         }
     }
 
@@ -339,6 +399,8 @@ mod tests {
         block[16] = 2;
         let hash = xxh64(&block[16..SECTOR], 0);
         block[8..16].copy_from_slice(&hash.to_le_bytes());
+        assert_eq!(SegmentHeader::check(&block), Err(SegmentHeaderError::Version(2)));
+        block.rotate_left(2048);
         assert_eq!(SegmentHeader::check(&block), Err(SegmentHeaderError::Version(2)));
         let impossible = SegmentHeader { segment_blocks: 1, ..header() };
         impossible.encode(&mut block);
@@ -354,6 +416,11 @@ mod tests {
         assert_eq!(expected.numbers(&bytes).collect::<Vec<_>>(), numbers);
         assert_eq!(expected.block_at(0), 2 * BLOCK_SIZE);
         assert_eq!(RecordHeader::check(&bytes, 43), None);
+        assert_eq!(RecordHeader::claimed(&bytes), Some((7, 9)));
+        assert_eq!(RecordHeader::claimed(&bytes[1..]), None);
+        let (note, bytes, hash) = record(&[]);
+        assert_eq!(bytes.len(), BLOCK_SIZE);
+        assert_eq!(RecordHeader::check(&bytes, 42), Some((note, hash)));
     }
 
     #[test]

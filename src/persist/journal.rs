@@ -9,6 +9,7 @@
 //!   is valid, and none of them was acknowledged.
 //! - Blocks of a record are `live` from before its write is tried until the segment's next header is
 //!   durable.
+//! - The last block of a segment is kept for a note.
 //! - `unflushed` lists the blocks of every record since the last successful flush. If a flush fails they
 //!   are `doubtful`: the records may be lost although their writes succeeded.
 
@@ -22,6 +23,8 @@ use crate::store::runtime as rt;
 use xxhash_rust::xxh64::xxh64;
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
+/// Blocks of a note.
+const NOTE_BLOCKS: u32 = 1;
 /// How much is read or written by one call when a segment is read or made.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -89,6 +92,8 @@ pub struct Segment {
     pub live: BlockSet,
     /// The segment has records that were not checkpointed.
     pub pending: bool,
+    /// The last record is a note, or there is none.
+    pub noted: bool,
 }
 
 /// The journal file.
@@ -198,9 +203,9 @@ impl<D: Device> Journal<D> {
         self.rules
     }
 
-    /// Blocks that records of one segment can take.
+    /// Blocks that records of one segment can take, apart from a note.
     pub fn room(&self) -> u32 {
-        self.segment_blocks - 1
+        self.segment_blocks - 1 - NOTE_BLOCKS
     }
 
     /// Volume that the journal belongs to.
@@ -218,9 +223,34 @@ impl<D: Device> Journal<D> {
         !self.unflushed.is_empty()
     }
 
-    /// Whether a record of `count` blocks can follow the active segment's records.
+    /// Whether a flush would change nothing: it has covered all that was written, notes included, or has failed.
+    pub fn is_flushed(&self) -> bool {
+        self.broken || self.next_seq == self.durable_seq
+    }
+
+    /// Whether a record of `count` blocks and a note can follow the active segment's records.
     pub fn fits(&self, count: u32) -> bool {
-        !self.broken && record_blocks(count) <= self.segment_blocks - self.segments[self.active].at
+        let left = self.segment_blocks - self.segments[self.active].at;
+        !self.broken && record_blocks(count).saturating_add(NOTE_BLOCKS) <= left
+    }
+
+    /// Whether a record is the last one, and durable: a note can vouch for it.
+    pub fn wants_note(&self) -> bool {
+        let segment = &self.segments[self.active];
+        let left = self.segment_blocks - segment.at;
+        !segment.noted && !self.broken && self.is_flushed() && NOTE_BLOCKS <= left
+    }
+
+    /// Appends a note. It need not be durable: nobody misses it unless something else is damaged.
+    pub fn note(&mut self, change: u32) -> Result<(), DeviceError> {
+        let mut bytes = vec![0; NOTE_BLOCKS as usize * BLOCK_SIZE];
+        self.append(&mut NewRecord {
+            bytes: &mut bytes,
+            numbers: &[],
+            metas: 0,
+            change,
+            data_only: true,
+        })
     }
 
     /// The blocks whose records may have been lost by a failed flush; they are to be written again.
@@ -244,6 +274,7 @@ impl<D: Device> Journal<D> {
             prev_hash: segment.last_hash,
             change: record.change,
             data_only: record.data_only,
+            durable_seq: self.durable_seq,
         };
         let hash = new.seal(record.bytes, record.numbers, header.key);
         let counts = self.rules.on(Rule::FailedRecordCounts);
@@ -259,7 +290,8 @@ impl<D: Device> Journal<D> {
         }
         segment.at += new.blocks();
         segment.last_hash = hash;
-        segment.pending = true;
+        segment.noted = count == 0;
+        segment.pending |= count != 0;
         self.next_seq += 1;
         self.unflushed.extend_from_slice(record.numbers);
         self.unflushed_meta += record.metas;
@@ -326,7 +358,7 @@ impl<D: Device> Journal<D> {
         self.active = segment;
         self.broken = false;
         let segment = &mut self.segments[segment];
-        (segment.at, segment.durable_at, segment.pending) = (1, 1, false);
+        (segment.at, segment.durable_at, segment.pending, segment.noted) = (1, 1, false, true);
         segment.live.clear();
     }
 

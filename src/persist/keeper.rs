@@ -171,6 +171,7 @@ impl<S: Store, D: Device> Keeper<S, D> {
             0 => {}
             PAUSE => {
                 let _ = self.flush_now();
+                self.note();
                 self.stopped = true;
                 return Turn::Stopped;
             }
@@ -192,6 +193,7 @@ impl<S: Store, D: Device> Keeper<S, D> {
         }
         if due {
             self.timer_ms = now + TIMER_MS;
+            self.note();
         }
         if self.disk.checkpoint_due() && self.may_try(bell, now) {
             self.checkpoint(bell, now);
@@ -248,6 +250,7 @@ impl<S: Store, D: Device> Keeper<S, D> {
         }
         let (bell, now) = (self.image.store().load(rt::KEEPER_BELL), (self.clock)());
         self.attempt(true, bell, now);
+        self.note();
         self.stopped = true;
         let failed = self.last_error.is_some();
         self.set_state(if failed { KeeperState::Failed } else { KeeperState::Stopped });
@@ -256,6 +259,17 @@ impl<S: Store, D: Device> Keeper<S, D> {
             self.image.store().notify(word, u32::MAX);
         }
         self.last_error.map_or(Ok(()), |error| Err(error.errno()))
+    }
+
+    /// Vouches for the last commit. It may fail: nothing is lost with a note, and the next commit says what is
+    /// wrong with the device.
+    fn note(&mut self) {
+        if self.read_only || self.last_error.is_some() {
+            return;
+        }
+        if let Ok(true) = self.disk.note(self.committer.written()) {
+            self.committer.tell(&self.image, &self.disk);
+        }
     }
 
     /// Whether an attempt makes sense: after an error only when somebody rang or the pause is over.

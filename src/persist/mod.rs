@@ -76,6 +76,6 @@ const UNFLUSHED_META_BLOCKS: u32 = 192;
 
 /// The most metadata blocks that one record of a segment of the usual size takes. The difference to
 /// [`ADMISSION_META_BLOCKS`] is left for operations that were admitted at the same time.
-pub const METADATA_MAX_BLOCKS: u32 = 2044;
+pub const METADATA_MAX_BLOCKS: u32 = 2043;
 
 const _: () = assert!(ADMISSION_META_BLOCKS + UNFLUSHED_META_BLOCKS + 256 <= METADATA_MAX_BLOCKS);

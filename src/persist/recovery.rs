@@ -19,12 +19,12 @@ use super::image_file::ImageFile;
 use super::journal::{Journal, Mark, Random, Segment, read_span};
 use super::load::load;
 use super::plan::Limits;
-use super::replay::{Replay, copy_bytes, newest, replay};
+use super::replay::{Replay, copy_bytes, newest, replay, vouched};
 use super::rules::{Rule, Rules};
 use crate::core::Image;
 use crate::format::journal::{
-    SEGMENT_BLOCKS_DEFAULT, SEGMENT_BLOCKS_MAX, SEGMENT_BLOCKS_MIN, SEGMENTS, SegmentHeader,
-    SegmentHeaderError,
+    RecordHeader, SEGMENT_BLOCKS_DEFAULT, SEGMENT_BLOCKS_MAX, SEGMENT_BLOCKS_MIN, SEGMENTS,
+    SegmentHeader, SegmentHeaderError,
 };
 use crate::format::{BLOCK_SIZE, Block, Superblock};
 use crate::store::Store;
@@ -250,12 +250,12 @@ fn read_journal<D: Device>(device: &mut D, rules: Rules) -> Result<Read, OpenErr
     let size_bytes = device.size_bytes()?;
     let mut read = Read { size_bytes, segment_blocks: 0, uuid: [0; 16], found: Vec::new() };
     let mut headers = [None; SEGMENTS];
-    headers[0] = read_header(device, 0)?;
+    headers[0] = read_header(device, 0, rules)?;
     // Without the first header only the file's length tells where the second one is.
     let half = u32::try_from(size_bytes / SEGMENTS as u64 / BLOCK).unwrap_or(u32::MAX);
     let segment_blocks = headers[0].map_or(half, |header| header.segment_blocks);
     if segment_blocks >= SEGMENT_BLOCKS_MIN {
-        headers[1] = read_header(device, u64::from(segment_blocks) * BLOCK)?;
+        headers[1] = read_header(device, u64::from(segment_blocks) * BLOCK, rules)?;
     }
     let valid: Vec<SegmentHeader> = headers.into_iter().flatten().collect();
     let Some(first) = valid.first() else { return Ok(read) };
@@ -270,11 +270,24 @@ fn read_journal<D: Device>(device: &mut D, rules: Rules) -> Result<Read, OpenErr
         return Err(OpenError::JournalTruncated { size_bytes, needed_bytes });
     }
     (read.segment_blocks, read.uuid) = (segment_blocks, first.uuid);
+    let damaged = |what| OpenError::JournalDamaged { what };
     for (index, header) in headers.into_iter().enumerate() {
-        let Some(header) = header else { continue };
         let len = segment_blocks as usize * BLOCK_SIZE;
-        let bytes = read_span(device, index as u64 * len as u64, len)?;
+        let start = index as u64 * len as u64;
+        let Some(header) = header else {
+            // A header that is replaced had records of an earlier epoch than the other one's.
+            let bytes = read_span(device, start + BLOCK, BLOCK_SIZE)?;
+            let newer = RecordHeader::claimed(&bytes).is_some_and(|(epoch, _)| epoch > first.epoch);
+            if newer && rules.on(Rule::HeaderGone) {
+                return Err(damaged("the header of the newer segment is gone"));
+            }
+            continue;
+        };
+        let bytes = read_span(device, start, len)?;
         let replay = replay(&bytes, &header, rules);
+        if vouched(&bytes, &header, &replay) > replay.next_seq && rules.on(Rule::RecordsVouch) {
+            return Err(damaged("a durable record is gone"));
+        }
         read.found.push(Valid { index, header, bytes, replay });
     }
     if rules.on(Rule::OlderFirst) {
@@ -283,9 +296,15 @@ fn read_journal<D: Device>(device: &mut D, rules: Rules) -> Result<Read, OpenErr
     Ok(read)
 }
 
-fn read_header<D: Device>(device: &mut D, at: u64) -> Result<Option<SegmentHeader>, OpenError> {
+fn read_header<D: Device>(
+    device: &mut D,
+    at: u64,
+    rules: Rules,
+) -> Result<Option<SegmentHeader>, OpenError> {
     let bytes = read_span(device, at, BLOCK_SIZE)?;
-    match SegmentHeader::check(&bytes) {
+    let check =
+        if rules.on(Rule::HeaderCopies) { SegmentHeader::check } else { SegmentHeader::check_copy };
+    match check(&bytes) {
         Ok(header) => Ok(Some(header)),
         Err(SegmentHeaderError::Invalid) => Ok(None),
         Err(SegmentHeaderError::Version(version)) => Err(OpenError::JournalVersion { version }),

@@ -4,7 +4,9 @@
 //! recovered and nothing else.
 //!
 //! A record counts when it is whole (its hash), belongs to this use of the segment (epoch and key), and
-//! follows the one before it (seq and `prev_hash`). The first that does not ends the segment.
+//! follows the one before it (seq and `prev_hash`). The first that does not ends the segment. What lies behind
+//! only tells whether that is the end: a record there that vouches for one that is missing shows that the segment
+//! is damaged, not torn.
 
 use super::rules::{Rule, Rules};
 use crate::format::journal::{RecordHeader, SegmentHeader};
@@ -35,7 +37,7 @@ pub struct Replay {
 /// trusted.
 pub fn replay(bytes: &[u8], header: &SegmentHeader, rules: Rules) -> Replay {
     let mut found = Replay { copies: Vec::new(), end: 1, next_seq: header.first_seq, committed: false };
-    let mut prev_hash = SegmentHeader::hash(bytes);
+    let mut prev_hash = header.hash();
     loop {
         let rest = bytes.get(found.end as usize * BLOCK_SIZE..).unwrap_or(&[]);
         let record = RecordHeader::check(rest, header.key);
@@ -56,6 +58,29 @@ pub fn replay(bytes: &[u8], header: &SegmentHeader, rules: Rules) -> Replay {
         prev_hash = hash;
     }
     found
+}
+
+/// How many times over a segment is hashed in search of records behind its end: file data there can look like
+/// their beginnings.
+const SEARCH_MAX: usize = 16;
+
+/// The number before which all records were durable, as records say that lie behind the first invalid one.
+pub fn vouched(bytes: &[u8], header: &SegmentHeader, found: &Replay) -> u64 {
+    let mut vouched = found.next_seq;
+    let (mut at, mut left) = (found.end as usize, bytes.len().saturating_mul(SEARCH_MAX));
+    while let Some(rest) = bytes.get(at * BLOCK_SIZE..).filter(|rest| !rest.is_empty()) {
+        at += 1;
+        let later = |(epoch, seq): (u64, u64)| epoch == header.epoch && seq > found.next_seq;
+        if left < rest.len() || !RecordHeader::claimed(rest).is_some_and(later) {
+            continue;
+        }
+        left -= rest.len();
+        if let Some((record, _)) = RecordHeader::check(rest, header.key) {
+            vouched = vouched.max(record.durable_seq);
+            at += record.blocks() as usize - 1;
+        }
+    }
+    vouched
 }
 
 /// Reduces copies, given in the order of writing, to the newest of each block, ascending.
@@ -103,7 +128,8 @@ mod tests {
 
     fn put(bytes: &mut [u8], at: usize, seq: u64, prev_hash: u64, numbers: &[u32], epoch: u64) -> u64 {
         let count = numbers.len() as u32;
-        let record = RecordHeader { count, epoch, seq, prev_hash, change: 0, data_only: false };
+        let (change, data_only, durable_seq) = (0, count == 0, seq);
+        let record = RecordHeader { count, epoch, seq, prev_hash, change, data_only, durable_seq };
         let len = record.blocks() as usize * BLOCK_SIZE;
         record.seal(&mut bytes[at * BLOCK_SIZE..][..len], numbers, HEADER.key)
     }
@@ -124,5 +150,33 @@ mod tests {
         }
         assert_eq!(replay(&bytes[..3 * BLOCK_SIZE], &HEADER, Rules::default()).end, 1);
         assert_eq!(replay(&[], &HEADER, Rules::default()).end, 1);
+    }
+
+    #[test]
+    fn what_lies_behind_the_end_vouches_for_what_is_missing() {
+        let (mut bytes, hash) = segment();
+        let one = put(&mut bytes, 1, 10, hash, &[5, 6], 3);
+        let two = put(&mut bytes, 4, 11, one, &[6], 3);
+        put(&mut bytes, 6, 12, two, &[], 3);
+        let told = |bytes: &[u8]| {
+            let found = replay(bytes, &HEADER, Rules::default());
+            (found.next_seq, vouched(bytes, &HEADER, &found))
+        };
+        assert_eq!(told(&bytes), (13, 13));
+        // The note is not needed by anybody.
+        bytes[6 * BLOCK_SIZE + 70] ^= 1;
+        assert_eq!(told(&bytes), (12, 12));
+        bytes[6 * BLOCK_SIZE + 70] ^= 1;
+        for at in [4 * BLOCK_SIZE + 14, 5 * BLOCK_SIZE + 1000] {
+            bytes[at] ^= 1;
+            assert_eq!(told(&bytes), (11, 12));
+            bytes[at] ^= 1;
+        }
+        bytes[2 * BLOCK_SIZE] ^= 1;
+        assert_eq!(told(&bytes), (10, 12));
+        // Of another use, or not later than what is missing.
+        put(&mut bytes, 4, 11, one, &[6], 2);
+        put(&mut bytes, 6, 10, two, &[], 3);
+        assert_eq!(told(&bytes), (10, 10));
     }
 }

@@ -75,6 +75,15 @@ pub enum Rule {
     /// Opening flushes the journal before it writes to the image: what a program that was killed had
     /// written, but not flushed, could otherwise be lost when the image has it already.
     JournalFlushBeforeReplay,
+    /// A segment's header is read from either of its two copies.
+    HeaderCopies,
+    /// A segment that lacks a record which a later one says was durable is damaged, and the volume refused.
+    RecordsVouch,
+    /// When nothing else is to do, and in the end, a record without blocks vouches for the last commit.
+    NoteWhenIdle,
+    /// A segment without a header that has records of a later epoch than the other one's has lost it, and the volume
+    /// is refused.
+    HeaderGone,
 }
 
 /// Which rules hold.

@@ -8,7 +8,7 @@ use super::operations::content;
 use super::volumes::{self, ROOT, directory, file};
 use sabfs::core::Image;
 use sabfs::core::check::check;
-use sabfs::format::journal::{SegmentHeader, record_blocks};
+use sabfs::format::journal::record_blocks;
 use sabfs::format::{BLOCK_SIZE, Block, seal};
 use sabfs::persist::{Found, Keeper, MemDevice, OpenOptions};
 use sabfs::store::HeapStore;
@@ -98,12 +98,16 @@ fn rehash(journal: &mut [u8]) {
         let key = u64::from_le_bytes(segment[48..56].try_into().unwrap());
         let hash = xxh64(&segment[16..512], 0);
         segment[8..16].copy_from_slice(&hash.to_le_bytes());
-        let mut previous = SegmentHeader::hash(segment);
+        let mut previous = hash;
+        // The second copy is of the same use or, as after a torn write, of the one before.
+        if !hash.is_multiple_of(4) {
+            segment.copy_within(..512, 2048);
+        }
         let mut at = BLOCK_SIZE;
         while at + BLOCK_SIZE <= segment.len() && segment[at + 8..at + 12] == *b"SJRC" {
             let count = u32::from_le_bytes(segment[at + 12..at + 16].try_into().unwrap());
             let len = record_blocks(count) as usize * BLOCK_SIZE;
-            if count == 0 || at + len > segment.len() {
+            if at + len > segment.len() {
                 break;
             }
             let record = &mut segment[at..at + len];

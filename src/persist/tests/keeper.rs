@@ -1,11 +1,14 @@
 //! The keeper's turns, and clients that wait for it.
 
+use super::open::records_of_the_newest;
 use super::toy::{History, Toy, ToyRules, UUID, fresh_store, judge};
 use crate::core::Image;
 use crate::errno::Errno;
-use crate::persist::recovery::{Found, OpenOptions};
+use crate::persist::recovery::{Found, OpenOptions, open_volume};
 use crate::persist::sim::{Event, Faults, Rng, SimDevice, SimDisk};
-use crate::persist::{Keeper, Turn, request_commit, stop_keeper, wait_committed, wait_durable};
+use crate::persist::{
+    Device, Keeper, OpenError, Turn, request_commit, stop_keeper, wait_committed, wait_durable,
+};
 use crate::store::runtime::{self as rt, Durability, KeeperState};
 use crate::store::{HeapStore, Store};
 use std::sync::Arc;
@@ -187,6 +190,56 @@ fn stopping_commits_everything_and_the_image_can_stand_alone() {
         let (_, keeper, found, _) = open(&fixture.disk, durability);
         assert!(matches!(found, Found::Volume(_)));
         assert_eq!(judge(keeper.image(), &fixture.history, change, false), Ok(change));
+    }
+}
+
+#[test]
+fn the_last_commit_is_vouched_for_when_idle_and_in_the_end() {
+    type End = fn(&mut Fixture);
+    let idle: End = |fixture| {
+        // The timer that the commit has set.
+        fixture.pass(1000);
+        fixture.settle();
+    };
+    let stop: End = |fixture| fixture.keeper.stop().unwrap();
+    let pause: End = |fixture| {
+        fixture.store.store(rt::KEEPER_STOP, 2);
+        assert_eq!(fixture.keeper.turn(0), Turn::Stopped);
+    };
+    let killed: End = |_| ();
+    for (end, vouched) in [(idle, true), (stop, true), (pause, true), (killed, false)] {
+        for durability in [Durability::Strict, Durability::Relaxed] {
+            let mut fixture = Fixture::new(durability);
+            fixture.mutate();
+            fixture.keeper.flush_now().unwrap();
+            let change = fixture.mutate();
+            fixture.keeper.flush_now().unwrap();
+            let blocks = fixture.word(rt::JOURNAL_BLOCKS);
+            end(&mut fixture);
+            let noted = fixture.word(rt::JOURNAL_BLOCKS);
+            assert_eq!(noted - blocks, u32::from(vouched));
+            if !vouched {
+                continue;
+            }
+            // Once is enough, and it is no commit.
+            end(&mut fixture);
+            assert_eq!(fixture.word(rt::JOURNAL_BLOCKS), noted);
+            assert_eq!((fixture.word(rt::COMMITS), fixture.word(rt::DURABLE)), (2, change));
+            // The system goes on: what was written gets to the disk.
+            let (image_device, mut journal_device) = fixture.disk.devices();
+            journal_device.flush().unwrap();
+            fixture.disk.edit(1, |journal| {
+                let records = records_of_the_newest(journal);
+                let [.., (commit, place), (note, _)] = &records[..] else { panic!("two records") };
+                assert_eq!((note.count, note.durable_seq), (0, commit.seq + 1));
+                journal[place.end - 1] ^= 1;
+            });
+            let (_, image) = fresh_store(64, durability);
+            let options = OpenOptions::new(UUID, Box::new(|| 5));
+            let refused = open_volume(image_device, journal_device, &image, options, &mut |_| ());
+            let what = "a durable record is gone";
+            assert_eq!(refused.err(), Some(OpenError::JournalDamaged { what }));
+        }
     }
 }
 

@@ -18,5 +18,5 @@ use crate::format::journal::{SEGMENT_BLOCKS_DEFAULT, record_capacity};
 
 #[test]
 fn a_segment_takes_what_admission_lets_through() {
-    assert_eq!(record_capacity(SEGMENT_BLOCKS_DEFAULT - 1), METADATA_MAX_BLOCKS);
+    assert_eq!(record_capacity(SEGMENT_BLOCKS_DEFAULT - 2), METADATA_MAX_BLOCKS);
 }

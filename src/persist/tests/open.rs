@@ -4,7 +4,7 @@
 use super::crash::{Setup, look, open, run};
 use super::toy::{History, UUID, fresh_store};
 use crate::errno::Errno;
-use crate::format::journal::SegmentHeader;
+use crate::format::journal::{RecordHeader, SegmentHeader};
 use crate::format::{BLOCK_SIZE, Geometry, Superblock};
 use crate::persist::recovery::{Found, OpenOptions, open_volume};
 use crate::persist::sim::{Faults, IMAGE, JOURNAL, Rng, SimDisk};
@@ -117,17 +117,65 @@ fn flipped_bits_are_an_error_or_an_older_state_and_never_a_panic() {
     }
 }
 
+/// The records of the newest segment, and where they lie in the file.
+pub fn records_of_the_newest(journal: &[u8]) -> Vec<(RecordHeader, std::ops::Range<usize>)> {
+    let half = journal.len() / 2;
+    let header =
+        |at: usize| SegmentHeader::check(&journal[at..]).map(|header| (header.epoch, header.key));
+    let (at, key) = [0, half]
+        .into_iter()
+        .filter_map(|at| Some((header(at).ok()?, at)))
+        .max()
+        .map(|((_, key), at)| (at, key))
+        .unwrap();
+    let mut next = at + BLOCK_SIZE;
+    std::iter::from_fn(|| {
+        let (record, _) = RecordHeader::check(journal.get(next..at + half)?, key)?;
+        let start = next;
+        next += record.blocks() as usize * BLOCK_SIZE;
+        Some((record, start..next))
+    })
+    .collect()
+}
+
 #[test]
-fn a_damaged_record_ends_the_replay() {
+fn a_record_is_missed_if_a_later_one_vouches_for_it() {
     let sample = Sample::new();
-    let disk = sample.disk(&sample.image, &sample.journal);
-    let newest = {
-        let header = |at: usize| SegmentHeader::check(&sample.journal[at..]).map_or(0, |h| h.epoch);
-        if header(0) > header(sample.segment()) { 0 } else { sample.segment() }
-    };
-    disk.edit(JOURNAL, |bytes| bytes[newest + BLOCK_SIZE + 100] ^= 1);
-    let life = open(&disk, &sample.setup, 1).unwrap();
-    assert!(matches!(life.found, Found::Volume(_)));
+    let records = records_of_the_newest(&sample.journal);
+    assert!(records.len() > 1);
+    let vouched = records.iter().map(|(record, _)| record.durable_seq).max().unwrap();
+    assert!(vouched > records[0].0.seq);
+    for (record, place) in records {
+        for at in place.step_by(1021) {
+            let mut journal = sample.journal.clone();
+            journal[at] ^= 1;
+            if record.seq < vouched {
+                let what = "a durable record is gone";
+                assert_eq!(sample.refused(&sample.image, &journal), OpenError::JournalDamaged { what });
+            } else {
+                // Nobody can tell it from one that was torn, or lost because it was never flushed.
+                let life = open(&sample.disk(&sample.image, &journal), &sample.setup, 1).unwrap();
+                assert!(matches!(life.found, Found::Volume(_)));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_newest_header_is_missed_and_one_copy_of_it_is_not() {
+    let sample = Sample::new();
+    let at = records_of_the_newest(&sample.journal)[0].1.start - BLOCK_SIZE;
+    for (gone, both) in [(0..512, false), (2048..2560, false), (0..BLOCK_SIZE, true)] {
+        let mut journal = sample.journal.clone();
+        journal[at..][gone].fill(0xff);
+        if both {
+            let what = "the header of the newer segment is gone";
+            assert_eq!(sample.refused(&sample.image, &journal), OpenError::JournalDamaged { what });
+        } else {
+            let life = open(&sample.disk(&sample.image, &journal), &sample.setup, 1).unwrap();
+            assert!(look(&life, &sample.history, sample.acked, false).is_ok());
+        }
+    }
 }
 
 #[test]
@@ -135,6 +183,8 @@ fn files_of_two_volumes() {
     let sample = Sample::new();
     let mut journal = sample.journal.clone();
     for at in [0, sample.segment()] {
+        // No records, as the first one names the header that it follows.
+        journal[at + BLOCK_SIZE..at + sample.segment()].fill(0);
         if let Ok(mut header) = SegmentHeader::check(&journal[at..]) {
             header.uuid = [9; 16];
             header.encode(journal[at..].first_chunk_mut().unwrap());
