@@ -9,6 +9,10 @@
   const port = SabfsDevices.isNode ? process.getBuiltinModule('node:worker_threads').parentPort : globalThis;
   const post = (message, transfer) => port.postMessage({sabfs: message}, transfer);
 
+  // Words of the store (src/store/runtime.rs), as indices of an Int32Array, and values of some.
+  const STATE = 16 >> 2, FAILURE = 28 >> 2, DURABLE = 200 >> 2, WRITTEN = 204 >> 2, KEEPER = 208 >> 2, STOP = 216 >> 2;
+  const READY = 1, UP = 1, PAUSE = 2, FAILED = 3;
+
   const compile = (bytes, imports) => new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports;
 
   // The store's accesses. The keeper's own memory is a second memory to the helper, as a program's is.
@@ -41,21 +45,58 @@
     };
   }
 
-  // Held for as long as this worker lives: whoever gets the lock knows that it does no more.
+  // Held until this worker ends: whoever gets the lock knows that it does no more. Where it can it gives the lock back
+  // itself, as a worker that has closed itself lives on while its maker is asleep.
+  let release = () => {};
   const holdLock = (name) => new Promise((resolve) => {
     navigator['locks'].request(name, () => {
       resolve();
-      return new Promise(() => {});
+      return new Promise((end) => { release = end; });
     // A page without an origin of its own has no locks.
     }).catch(resolve);
   });
 
+  // In Node its end tells the other side that this thread has ended.
+  let held = null;
+  // The volume has been opened.
+  let serving = false;
+
+  // Resolves when the worker before has ended; `before` is its lock's name, or the other end of its port. The lock is
+  // shared with the page, which could be asleep with it in its hand.
+  const endOf = (before) => before.postMessage ? new Promise((resolve) => before.on('close', resolve).ref())
+    : navigator['locks'].request(before, {mode: 'shared'}, () => {});
+
   // Resolves with whether the keeper has stopped in order.
-  async function serve({store, limit, volume, folder, durability, readOnly, keeper, helper, follows, alive}) {
+  async function serve(request) {
+    const {store, alive, link, before} = request;
     if (alive) {
       await holdLock(alive);
       post({alive: true});
     }
+    if (link) {
+      held = link;
+      held.unref();
+    }
+    if (!before) return run(request);
+    const words = new Int32Array(store.buffer ?? store);
+    post({waiting: true});
+    await endOf(before);
+    // Unless it was stopped, or had nothing to serve yet.
+    const died = Atomics.load(words, STATE) == READY && Atomics.load(words, KEEPER) == UP && Atomics.load(words, STOP) != PAUSE;
+    if (!died) return false;
+    try {
+      return await run(request);
+    } finally {
+      // Nobody else may be awake to tell those who wait for it.
+      if (!serving) {
+        Atomics.store(words, FAILURE, 5);
+        Atomics.store(words, KEEPER, FAILED);
+        for (const word of [KEEPER, DURABLE, WRITTEN]) Atomics.notify(words, word);
+      }
+    }
+  }
+
+  async function run({store, limit, volume, folder, durability, readOnly, keeper, helper, follows}) {
     const device = await SabfsDevices.open(volume, folder, readOnly, follows);
     let message = '', refused = null;
     try {
@@ -92,7 +133,7 @@
       if (status) {
         refused = {errno: -status, message};
       } else {
-        running = true;
+        running = serving = true;
         post({ready: true});
         // Sleeps in the store; the page's thread sets a word and wakes it when it has to stop.
         while (exports.sabfs_keeper_turn(1000) == 0);
@@ -124,6 +165,7 @@
       }}))
       .finally(() => {
         post({stopped: true, inOrder});
+        release();
         // A browser's worker goes on for ever otherwise.
         if (SabfsDevices.isNode) port.close();
         else close();

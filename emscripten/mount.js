@@ -5,7 +5,7 @@
 // run dependency and the second one in wasmfs_before_preload().
 addToLibrary({
   $SABFSMount__deps: [
-    '$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSKeeper', '$SABFSOwn', '$SABFSRemote',
+    '$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSKeeper', '$SABFSOwn', '$SABFSRemote', '$SABFSPersist',
     '$addOnPreRun', '$addOnPostCtor', '$addRunDependency',
     '$removeRunDependency', '$stringToUTF8OnStack', '$stackSave', '$stackRestore', '$stackAlloc',
     'sabfs_attach', 'sabfs_format', 'sabfs_format_own', 'sabfs_open_own', 'sabfs_detach', 'sabfs_volume_current',
@@ -97,14 +97,17 @@ addToLibrary({
         await new Promise((resolve) => setTimeout(resolve, 5));
         plan = SABFSMount.plan(options);
       }
-      if (plan == 'own-files') await SABFSOwn.open(options);
+      if (plan == 'own-files') {
+        await SABFSOwn.open(options);
+        SABFSPersist.ask(options);
+      }
       if (plan != 'keeper') return plan;
       await SABFSMount.startKeeper(options);
       return 'attach';
     },
 
     startKeeper(options) {
-      return SABFSKeeper.start(options).catch((error) => {
+      return SABFSKeeper.start(options).then(() => SABFSPersist.ask(options)).catch((error) => {
         // Threads that wait in C read it from the store.
         Atomics.store(SABFS.i32, SABFS.FAILURE, SABFSErrors.toLinux(error));
         Atomics.store(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_FAILED);
@@ -218,6 +221,7 @@ addToLibrary({
           gone('sync the volume');
           await SABFSMount.sync();
         },
+        'persisted': () => SABFSPersist.persisted(),
         'unmount': unmount,
         'close': unmount,
       };

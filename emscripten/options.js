@@ -48,6 +48,7 @@ addToLibrary({
         'the address of keeper.js, or a Worker made of it',
       ],
       'readOnly': [(v) => typeof v == 'boolean', 'true or false'],
+      'persist': [(v) => typeof v == 'boolean', 'true or false'],
       'onProgress': [(v) => typeof v == 'function', 'a function'],
       'access': [
         (v) => ['two-memory', 'one-memory', 'javascript', 'own'].includes(v),
@@ -86,6 +87,7 @@ addToLibrary({
       options.readOnly = given['readOnly'] ?? options.readOnly;
       options.capacity = given['capacity'];
       options.keeper = given['keeper'];
+      options.persist = given['persist'];
       options.onProgress = given['onProgress'];
       options.store = given['store'];
       options.access = given['access'];

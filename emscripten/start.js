@@ -1,6 +1,6 @@
 // Starting and stopping the keeper: the worker that owns the durable files of one volume.
 addToLibrary({
-  $SABFSKeeper__deps: ['$SABFS', '$SABFSErrors', '$SABFSOptions'],
+  $SABFSKeeper__deps: ['$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSStandby'],
   $SABFSKeeper: {
     // A worker that has not run by then is forbidden or broken.
     START_LIMIT_MS: 20000,
@@ -16,8 +16,8 @@ addToLibrary({
     // How often a keeper may die in a row, with no commit in between, before nobody follows it.
     DEATHS_LIMIT: 5,
 
-    // The keeper that this program runs: {worker, release, options}; with `over` its worker has ended, and with
-    // `following` another one is being started. `deaths` were since there were `commits`.
+    // The keeper that this program runs: {worker, request, release, options, standby}; with `over` its worker has ended,
+    // and with `following` another one is being started. `deaths` were since there were `commits`.
     running: null,
     // The page was put aside: resolves with true when the keeper has stopped in order, with false when it died, and
     // with null if it has not stopped.
@@ -35,16 +35,26 @@ addToLibrary({
       var doing = `open the volume "${options.volume}"`;
       // No waiting in Node, where the caller may block this thread as soon as it can.
       var release = ENVIRONMENT_IS_NODE ? () => {} : await SABFSKeeper.lock(options, doing);
+      var running = {release, options, deaths: 0, commits: 0};
       try {
-        var worker = SABFSKeeper.makeWorker(options, doing);
-        await SABFSKeeper.open(worker, options, doing, SABFSKeeper.request(options));
+        running.worker = SABFSKeeper.makeWorker(options, doing);
+        running.request = SABFSKeeper.request(options);
+        // Its script is loaded while the keeper loads the volume.
+        var standby = SABFSStandby.make(options, doing);
+        var opened = SABFSKeeper.open(running.worker, options, doing, running.request);
+        // Here the caller may block this thread before the keeper is there. It is not followed while it opens.
+        if (ENVIRONMENT_IS_NODE) SABFSStandby.renew(running, standby);
+        await opened;
       } catch (error) {
-        worker?.terminate();
+        running.worker?.terminate();
+        standby?.terminate();
         release();
         throw error;
       }
-      SABFSKeeper.running = {worker, release, options, deaths: 0, commits: 0};
+      SABFSKeeper.running = running;
       SABFSKeeper.listen();
+      // A worker that asked for the lock of the keeper before that has it would take it for dead.
+      if (!ENVIRONMENT_IS_NODE) await SABFSStandby.renew(running, standby);
     },
 
     // A lock of the origin's, as the files tell only after a while that somebody else has them.
@@ -67,7 +77,7 @@ addToLibrary({
       });
     },
 
-    makeWorker(options, doing) {
+    makeWorker(options, doing, name = 'sabfs-keeper') {
       var given = options.keeper;
       if (typeof given == 'object' && given.postMessage) return given;
 #if ENVIRONMENT_MAY_BE_NODE
@@ -79,11 +89,11 @@ addToLibrary({
 #if ENVIRONMENT_MAY_BE_NODE
         if (ENVIRONMENT_IS_NODE) {
           var {Worker: NodeWorker} = process['getBuiltinModule']('node:worker_threads');
-          return given ? new NodeWorker(given) : new NodeWorker(SABFSKeeper.source(), {'eval': true, 'name': 'sabfs-keeper'});
+          return new NodeWorker(given || SABFSKeeper.source(), {'eval': !given, name});
         }
 #endif
         var url = given || URL.createObjectURL(new Blob([SABFSKeeper.source()], {'type': 'text/javascript'}));
-        return new Worker(url, {'name': 'sabfs-keeper'});
+        return new Worker(url, {name});
       } catch (error) {
         throw SABFSKeeper.blocked(given, doing, error.message);
       }
@@ -95,18 +105,24 @@ addToLibrary({
         'allow them (worker-src blob:) or set `keeper` to the address of keeper.js'),
 
     // What the keeper is told. It loads the volume into the store.
-    request: (options) => ({
-      'store': SABFS.store,
-      'limit': SABFSOptions.storeBytes(options.capacity),
-      'volume': options.volume,
-      'folder': options.folder,
-      'durability': SABFSOptions.DURABILITIES.indexOf(options.durability),
-      'readOnly': options.readOnly,
-      // The lock that the worker holds while it lives.
-      'alive': !ENVIRONMENT_IS_NODE && navigator['locks'] && `sabfs:${options.volume}:${crypto.randomUUID()}`,
-      'keeper': SABFSKeeper.bytes({{{ sabfs:base64 keeper.wasm }}}),
-      'helper': SABFSKeeper.bytes({{{ sabfs:base64 helpers/helper-st.wasm }}}),
-    }),
+    request(options) {
+      // The end of a thread closes its ports, which whoever has the other one is told. Browsers have locks for that.
+      var ports = ENVIRONMENT_IS_NODE && new MessageChannel();
+      return {
+        'store': SABFS.store,
+        'limit': SABFSOptions.storeBytes(options.capacity),
+        'volume': options.volume,
+        'folder': options.folder,
+        'durability': SABFSOptions.DURABILITIES.indexOf(options.durability),
+        'readOnly': options.readOnly,
+        // The lock that the worker holds while it lives, or its port, and the port for the standby.
+        'alive': !ENVIRONMENT_IS_NODE && navigator['locks'] && `sabfs:${options.volume}:${crypto.randomUUID()}`,
+        'link': ports && ports.port1,
+        'heir': ports && ports.port2,
+        'keeper': SABFSKeeper.bytes({{{ sabfs:base64 keeper.wasm }}}),
+        'helper': SABFSKeeper.bytes({{{ sabfs:base64 helpers/helper-st.wasm }}}),
+      };
+    },
 
     // A volume's changes do not reach its device.
     warn(volume, code, why) {
@@ -117,15 +133,16 @@ addToLibrary({
 
     // Hands the request to the worker; resolves when it is ready. `also` gets every message.
     open: (worker, options, doing, request, also) => new Promise((resolve, reject) => {
-      var timer, stopped = false, limit = (time, error) => {
+      var timer, stopped = false, ready = false, limit = (time, error) => {
         clearTimeout(timer);
-        timer = setTimeout(() => reject(error()), time);
+        // Once more, as this thread may have been asleep, and a message may be waiting.
+        timer = setTimeout(() => { timer = setTimeout(() => reject(error()), 50); }, time);
+        // What only waits keeps no process alive.
+        if (request['before']) timer.unref?.();
       };
       var ended = () => Object.assign(SABFSErrors.make('EIO', doing, 'its keeper was ended'), {gone: true});
       // Its lock tells from then on.
       var unheard = request['follows'] && request['alive'];
-      if (unheard) limit(SABFSKeeper.FOLLOW_LIMIT_MS, ended);
-      else limit(SABFSKeeper.START_LIMIT_MS, () => SABFSKeeper.blocked(options.keeper, doing, 'no answer'));
       var gone = () => {
         if (stopped) return;
         clearTimeout(timer);
@@ -138,7 +155,7 @@ addToLibrary({
         if (!message) return;
         var {'progress': progress, 'error': error, 'warning': warning} = message;
         if (message['alive']) unheard = false;
-        if (!unheard) {
+        if (!unheard && !ready) {
           limit(SABFSKeeper.SILENT_LIMIT_MS,
             () => SABFSErrors.make('ETIMEDOUT', doing, 'its keeper says nothing for a minute'));
         }
@@ -151,19 +168,23 @@ addToLibrary({
         if (warning) SABFSKeeper.warn(options.volume, /EDQUOT|ENOSPC/.exec(warning)?.[0], warning);
         also?.(message);
         // Nothing else tells that a worker was terminated: its lock is free then.
-        if (message['alive']) navigator['locks'].request(request['alive'], gone).catch(() => {});
+        if (message['alive']) navigator['locks'].request(request['alive'], {'mode': 'shared'}, gone).catch(() => {});
         if (error) {
           clearTimeout(timer);
           SABFSKeeper.died(worker);
           reject(SABFSErrors.refused(SABFSKeeper.codeOf(error), doing, error['message']));
         }
-        if (message['ready'] || message['stopped']) clearTimeout(timer);
+        if (message['ready'] || message['stopped'] || message['waiting']) clearTimeout(timer);
         if (message['ready']) {
+          ready = true;
           // From now on the keeper does not keep the process alive.
           worker.unref?.();
           resolve();
         }
-        if (message['stopped']) stopped = true;
+        if (message['stopped']) {
+          stopped = true;
+          reject(ended());
+        }
         if (stopped && message['inOrder']) {
           if (SABFSKeeper.running?.worker == worker) SABFSKeeper.running.over = true;
           SABFSKeeper.ended?.(true);
@@ -186,7 +207,10 @@ addToLibrary({
         worker.onmessage = (event) => receive(event.data);
         worker.onerror = fail;
       }
-      worker.postMessage(request);
+      var {'heir': heir, ...sent} = request;
+      worker.postMessage(sent, [sent['link'], sent['before']].filter((port) => port?.postMessage));
+      if (unheard) limit(SABFSKeeper.FOLLOW_LIMIT_MS, ended);
+      else limit(SABFSKeeper.START_LIMIT_MS, () => SABFSKeeper.blocked(options.keeper, doing, 'no answer'));
     }),
 
     codeOf(error) {
@@ -200,6 +224,8 @@ addToLibrary({
     // A keeper's worker has ended; unless that was in order another one goes on with what is in the store.
     died(worker) {
       var running = SABFSKeeper.running;
+      // The keeper gets another standby when it is followed.
+      if (running?.standby?.worker == worker) running.standby = null;
       if (running?.worker != worker || running.over || running.following) return;
       running.over = true;
       if (SABFSKeeper.paused) {
@@ -216,7 +242,11 @@ addToLibrary({
           var commits = Atomics.load(SABFS.i32, SABFS.COMMITS);
           running.deaths = commits == running.commits ? running.deaths + 1 : 1;
           running.commits = commits;
-          return await SABFSKeeper.replace(running, doing);
+          if (running.standby) await SABFSStandby.promote(running, doing);
+          else await SABFSKeeper.replace(running, doing);
+          // Not waited for: this thread has to hear if the new keeper dies.
+          if (!running.over) SABFSStandby.renew(running);
+          return;
         } catch (error) {
           if (error.gone && running.deaths < SABFSKeeper.DEATHS_LIMIT) continue;
           err(error.message + ': what changes from now on is in memory only');
@@ -235,7 +265,8 @@ addToLibrary({
       // In Node this tells when the thread has ended; elsewhere the files can be opened only then.
       await running.worker.terminate();
       running.worker = SABFSKeeper.makeWorker(options, doing);
-      await SABFSKeeper.open(running.worker, options, doing, {...SABFSKeeper.request(options), 'follows': true});
+      running.request = {...SABFSKeeper.request(options), 'follows': true};
+      await SABFSKeeper.open(running.worker, options, doing, running.request);
       running.over = false;
     },
 
@@ -276,6 +307,7 @@ addToLibrary({
       var running = SABFSKeeper.running;
       await running?.following;
       if (!SABFSKeeper.running) return;
+      SABFSStandby.drop(running);
       running.worker.ref?.();
       // If nobody serves the volume, nobody stops.
       if (!running.over) {
@@ -299,6 +331,7 @@ addToLibrary({
     // have them. Until it is followed by another one, it looks slow to those who wait for it.
     pause() {
       var {release} = SABFSKeeper.running;
+      SABFSStandby.drop(SABFSKeeper.running);
       SABFSKeeper.paused = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
       Atomics.store(SABFS.i32, SABFS.STOP, SABFS.STOP_PAUSE);
       SABFSKeeper.ring();
@@ -316,6 +349,7 @@ addToLibrary({
         // Without an answer its files were never closed.
         if (left === null) Atomics.store(SABFS.i32, SABFS.STOP, 0);
         else await SABFSKeeper.replace(running, doing);
+        SABFSStandby.renew(running);
       } catch (error) {
         err(error.message + ': this page must be reloaded, what it has changed since is lost');
         SABFSKeeper.lost(error);
@@ -324,6 +358,7 @@ addToLibrary({
 
     // The volume is out of this page's hands: every operation gives the error from now on.
     lost(error) {
+      SABFSStandby.drop(SABFSKeeper.running);
       SABFSKeeper.running.worker.terminate();
       SABFSKeeper.running.release();
       SABFSKeeper.running = null;

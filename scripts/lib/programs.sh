@@ -46,6 +46,9 @@ program durable-st "tests/programs/durable.c" $ST -DNOTHREADS -sALLOW_MEMORY_GRO
 program durable-asyncify "tests/programs/durable.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sASYNCIFY
 # Marks when a sync begins and when it is acknowledged.
 program sync-order "tests/programs/sync_order.c" $MT --js-library tests/programs/sync_order.js
+# Keepers that end: a program in a thread of its own, and one that blocks the thread that could hear of it.
+program failover-mt "tests/programs/failover.c" $MT
+program failover-st "tests/programs/failover.c" $ST -sINITIAL_MEMORY=32MB
 # What happens when a browser's quota is used up.
 program quota "tests/programs/quota.c" $MT -sINITIAL_MEMORY=96MB
 program hello-noflags "tests/programs/hello.c" $COMMON $THREADS $BARE

@@ -117,7 +117,13 @@ impl Mount {
         // Dropping it would unmount whatever lies there now.
         mem::forget(session);
         ended?;
-        serving.join().unwrap_or_else(|_| Err(io::Error::other("a thread that served the mount died")))
+        let served = serving.join();
+        match served.unwrap_or_else(|_| Err(io::Error::other("a thread that served the mount died"))) {
+            // Who waits for a request when the kernel hangs up is told so; who asks later finds no device, which
+            // the crate takes for an end in order.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::CONNABORTED) => Ok(()),
+            served => served,
+        }
     }
 
     /// Takes the mount out of the host's tree.
