@@ -6,6 +6,7 @@ mod host;
 
 use host::{Tool, archive, entry, text};
 use sabfs::core::{DirEntry, Txn};
+use sabfs::format::journal::{RecordHeader, SegmentHeader};
 use sabfs::format::{FileKind, INO_ROOT};
 use sabfs::vfs::NewInode;
 use std::fs;
@@ -288,4 +289,51 @@ fn repairs_a_volume_in_its_files() {
     );
     assert!(fs::read(tool.path("V/image")).unwrap() == image, "nothing was changed");
     assert!(fs::read(tool.path("V/journal")).unwrap() == journal, "nothing was changed");
+}
+
+/// The record that a session has committed last: its place in the journal.
+fn last_record(journal: &[u8]) -> std::ops::Range<usize> {
+    let half = journal.len() / 2;
+    let headers = [0, half].map(|at| (SegmentHeader::check(&journal[at..]).unwrap(), at));
+    let (header, at) = headers.into_iter().max_by_key(|(header, _)| header.epoch).unwrap();
+    let (record, _) = RecordHeader::check(&journal[at + 4096..at + half], header.key).unwrap();
+    assert!(record.count > 0);
+    at + 4096..at + 4096 + record.blocks() as usize * 4096
+}
+
+#[test]
+fn what_is_whole_in_a_damaged_journal_is_saved() {
+    let tool = Tool::new();
+    some(&tool);
+    tool.imported(&archive(&[entry(b'0', b"later", b"", b"lost with the journal")]), &[]);
+    let sound = fs::read(tool.path("V/journal")).unwrap();
+    let (image, place) = (fs::read(tool.path("V/image")).unwrap(), last_record(&sound));
+    let mut journal = sound.clone();
+    journal[place.end - 100] ^= 4;
+    fs::write(tool.path("V/journal"), &journal).unwrap();
+
+    // Refused by everything else, and left as it is.
+    for arguments in [&["check", "V"][..], &["ls", "V"], &["cat", "V", "/top"], &["export", "V", "out"]]
+    {
+        tool.fails(arguments, "a durable record is gone");
+        tool.fails(
+            arguments,
+            "restore image and journal from the same copy, or let `sabfs check --repair`",
+        );
+    }
+    assert!(fs::read(tool.path("V/image")).unwrap() == image, "nothing was changed");
+    assert!(fs::read(tool.path("V/journal")).unwrap() == journal, "nothing was changed");
+
+    let mended = tool.run(&["check", "--repair", "V"]);
+    let said = text(&mended.stdout);
+    assert_eq!(mended.status.code(), Some(1), "{said}{}", text(&mended.stderr));
+    assert!(said.contains("a durable record is gone"), "{said}");
+    assert!(said.contains("what was whole in it is in the image; what was not is lost"), "{said}");
+    assert!(said.contains("; 1 mended"), "{said}");
+    tool.sound();
+    assert_eq!(tool.run(&["check", "--repair", "V"]).status.code(), Some(0));
+    assert_eq!(tool.done(&["cat", "V", "/way/hard"]), b"top");
+    assert!(!tool.listing().contains("later"), "{}", tool.listing());
+    tool.imported(&archive(&[entry(b'0', b"later", b"", b"again")]), &[]);
+    assert_eq!(tool.done(&["cat", "V", "/later"]), b"again");
 }

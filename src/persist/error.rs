@@ -90,7 +90,7 @@ impl fmt::Display for OpenError {
             Self::JournalDamaged { what } => write!(
                 f,
                 "the volume's journal is damaged ({what}): restore image and journal from the same \
-                 copy"
+                 copy, or let `sabfs check --repair` save what is whole"
             ),
             Self::JournalTruncated { size_bytes, needed_bytes } => write!(
                 f,

@@ -19,7 +19,7 @@ use super::image_file::ImageFile;
 use super::journal::{Journal, Mark, Random, Segment, read_span};
 use super::load::load;
 use super::plan::Limits;
-use super::replay::{Replay, copy_bytes, newest, replay, vouched};
+use super::replay::{Replay, copy_bytes, newest, replay, salvage, vouched};
 use super::rules::{Rule, Rules};
 use crate::core::Image;
 use crate::format::journal::{
@@ -49,6 +49,9 @@ pub struct OpenOptions {
     /// Go on with a volume that is in the store already, if its journal is still that of the owner of this
     /// mark: the keeper that served it has paused or died, and its files were closed meanwhile.
     pub resume: Option<Mark>,
+    /// Open a volume whose journal is damaged, too, with what is whole in it. Some blocks are older than others then:
+    /// whoever does this must look at everything and mend it. The damage is gone from the journal afterwards.
+    pub salvage: bool,
     pub(super) limits: Limits,
     pub(super) rules: Rules,
 }
@@ -64,6 +67,7 @@ impl OpenOptions {
             all_blocks: false,
             read_only: false,
             resume: None,
+            salvage: false,
             limits: Limits::default(),
             rules: Rules::default(),
         }
@@ -128,7 +132,7 @@ pub fn open_volume<S: Store, D: Device>(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Opened<D>, OpenError> {
     let mut file = ImageFile::open(image_device)?;
-    let read = read_journal(&mut journal_device, options.rules)?;
+    let read = read_journal(&mut journal_device, options.rules, options.salvage)?;
     let mark = Mark::of(read.found.last().map(|valid| &valid.header));
     if options.resume.is_some_and(|left| !left.leads_to(mark)) {
         return Err(OpenError::Changed);
@@ -237,6 +241,8 @@ struct Read {
     uuid: [u8; 16],
     /// The older one first.
     found: Vec<Valid>,
+    /// What is missing was left out.
+    salvaged: bool,
 }
 
 impl Read {
@@ -246,9 +252,10 @@ impl Read {
     }
 }
 
-fn read_journal<D: Device>(device: &mut D, rules: Rules) -> Result<Read, OpenError> {
+fn read_journal<D: Device>(device: &mut D, rules: Rules, save: bool) -> Result<Read, OpenError> {
     let size_bytes = device.size_bytes()?;
-    let mut read = Read { size_bytes, segment_blocks: 0, uuid: [0; 16], found: Vec::new() };
+    let mut read =
+        Read { size_bytes, segment_blocks: 0, uuid: [0; 16], found: Vec::new(), salvaged: save };
     let mut headers = [None; SEGMENTS];
     headers[0] = read_header(device, 0, rules)?;
     // Without the first header only the file's length tells where the second one is.
@@ -278,14 +285,16 @@ fn read_journal<D: Device>(device: &mut D, rules: Rules) -> Result<Read, OpenErr
             // A header that is replaced had records of an earlier epoch than the other one's.
             let bytes = read_span(device, start + BLOCK, BLOCK_SIZE)?;
             let newer = RecordHeader::claimed(&bytes).is_some_and(|(epoch, _)| epoch > first.epoch);
-            if newer && rules.on(Rule::HeaderGone) {
+            if newer && !save && rules.on(Rule::HeaderGone) {
                 return Err(damaged("the header of the newer segment is gone"));
             }
             continue;
         };
         let bytes = read_span(device, start, len)?;
-        let replay = replay(&bytes, &header, rules);
-        if vouched(&bytes, &header, &replay) > replay.next_seq && rules.on(Rule::RecordsVouch) {
+        let mut replay = replay(&bytes, &header, rules);
+        if save {
+            salvage(&bytes, &header, &mut replay);
+        } else if vouched(&bytes, &header, &replay) > replay.next_seq && rules.on(Rule::RecordsVouch) {
             return Err(damaged("a durable record is gone"));
         }
         read.found.push(Valid { index, header, bytes, replay });
@@ -389,6 +398,7 @@ impl<'a> Merged<'a> {
         }
         if let [older, newer] = &read.found[..]
             && older.replay.next_seq < newer.header.first_seq
+            && !read.salvaged
             && rules.on(Rule::OlderWhole)
         {
             let what = "durable records of the older segment are gone";
@@ -423,7 +433,7 @@ fn switch<D: Device>(
     let last = Mark::of(read.found.last().map(|valid| &valid.header));
     // Not the older one's, which may end with records that a flush that failed has left.
     let next_seq = read.found.last().map_or(1, |valid| valid.replay.next_seq);
-    let rules = journal.rules();
+    let (rules, salvaged) = (journal.rules(), read.salvaged);
     for valid in read.found {
         let end = valid.replay.end;
         let segment = &mut journal.segments[valid.index];
@@ -442,5 +452,11 @@ fn switch<D: Device>(
         journal.begin(newer);
     }
     journal.begin(1 - newer);
+    if salvaged {
+        // Everything is in the image; what is missing must not be missed again.
+        journal.write_header(newer, image_blocks)?;
+        journal.flush()?;
+        journal.begin(newer);
+    }
     Ok(journal)
 }

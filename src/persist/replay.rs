@@ -64,23 +64,42 @@ pub fn replay(bytes: &[u8], header: &SegmentHeader, rules: Rules) -> Replay {
 /// their beginnings.
 const SEARCH_MAX: usize = 16;
 
+/// The whole records of this use of the segment behind its first invalid one, and where they begin, in blocks.
+fn behind(bytes: &[u8], header: &SegmentHeader, found: &Replay) -> Vec<(u32, RecordHeader)> {
+    let mut records = Vec::new();
+    let (mut at, mut left) = (found.end, bytes.len().saturating_mul(SEARCH_MAX));
+    while let Some(rest) = bytes.get(at as usize * BLOCK_SIZE..).filter(|rest| !rest.is_empty()) {
+        let later = |(epoch, seq): (u64, u64)| epoch == header.epoch && seq > found.next_seq;
+        let mut blocks = 1;
+        if left >= rest.len() && RecordHeader::claimed(rest).is_some_and(later) {
+            left -= rest.len();
+            if let Some((record, _)) = RecordHeader::check(rest, header.key) {
+                records.push((at, record));
+                blocks = record.blocks();
+            }
+        }
+        at += blocks;
+    }
+    records
+}
+
 /// The number before which all records were durable, as records say that lie behind the first invalid one.
 pub fn vouched(bytes: &[u8], header: &SegmentHeader, found: &Replay) -> u64 {
-    let mut vouched = found.next_seq;
-    let (mut at, mut left) = (found.end as usize, bytes.len().saturating_mul(SEARCH_MAX));
-    while let Some(rest) = bytes.get(at * BLOCK_SIZE..).filter(|rest| !rest.is_empty()) {
-        at += 1;
-        let later = |(epoch, seq): (u64, u64)| epoch == header.epoch && seq > found.next_seq;
-        if left < rest.len() || !RecordHeader::claimed(rest).is_some_and(later) {
-            continue;
-        }
-        left -= rest.len();
-        if let Some((record, _)) = RecordHeader::check(rest, header.key) {
-            vouched = vouched.max(record.durable_seq);
-            at += record.blocks() as usize - 1;
-        }
+    let says = behind(bytes, header, found).into_iter().map(|(_, record)| record.durable_seq);
+    says.fold(found.next_seq, u64::max)
+}
+
+/// Adds what is whole behind the first invalid record. The blocks of those that are missing stay as old as they were,
+/// so that what comes out is no state that the volume ever had.
+pub fn salvage(bytes: &[u8], header: &SegmentHeader, found: &mut Replay) {
+    for (at, record) in behind(bytes, header, found) {
+        let first = at + record.blocks() - record.count;
+        let numbers = record.numbers(&bytes[at as usize * BLOCK_SIZE..]);
+        found.copies.extend((first..).zip(numbers).map(|(at, block)| Copied { block, at }));
+        found.end = at + record.blocks();
+        found.next_seq = record.seq.wrapping_add(1);
+        found.committed |= !record.data_only;
     }
-    vouched
 }
 
 /// Reduces copies, given in the order of writing, to the newest of each block, ascending.
@@ -174,6 +193,10 @@ mod tests {
         }
         bytes[2 * BLOCK_SIZE] ^= 1;
         assert_eq!(told(&bytes), (10, 12));
+        let mut found = replay(&bytes, &HEADER, Rules::default());
+        salvage(&bytes, &HEADER, &mut found);
+        assert_eq!((found.copies, found.end), (vec![Copied { block: 6, at: 5 }], 7));
+        assert_eq!((found.next_seq, found.committed), (13, true));
         // Of another use, or not later than what is missing.
         put(&mut bytes, 4, 11, one, &[6], 2);
         put(&mut bytes, 6, 10, two, &[], 3);

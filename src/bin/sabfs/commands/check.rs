@@ -8,7 +8,7 @@
 //! transactions through the journal: a crash in the middle leaves a volume that is partly mended.
 
 use super::Outcome;
-use crate::session::{self, CAPACITY_BYTES, load_in_memory, now_ns};
+use crate::session::{self, CAPACITY_BYTES, Mend, load_in_memory, load_to_mend, now_ns};
 use sabfs::core::check::{Finding, Mended, Report, Severity, check_sealed, repair};
 use sabfs::core::{Core, read_superblock};
 use sabfs::persist::ADMISSION_META_BLOCKS;
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// Look for damage; nothing is written without --repair.
 ///
 /// Exit codes: 0 nothing found, 1 something found, 2 it could not be checked. With --repair: 0 nothing found,
-/// 1 all that was found is mended, 2 something cannot be mended, and then nothing was changed.
+/// 1 all that was found is mended (of a damaged journal what is whole is saved), 2 something cannot be mended, and then nothing was changed.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Mend what can be mended without a choice; all of it or nothing
@@ -51,7 +51,11 @@ fn mend(path: &Path) -> Outcome {
             path.display()
         ));
     }
-    let loaded = load_in_memory(path, true)?;
+    let loaded = load_to_mend(path)?;
+    if let Some(damage) = &loaded.damage {
+        println!("{damage}");
+    }
+    let journal = loaded.damage.is_some();
     if loaded.superblock.read_only {
         return Err(format!("{} has features that this version can only read", path.display()));
     }
@@ -63,24 +67,28 @@ fn mend(path: &Path) -> Outcome {
         println!("nothing was changed");
         return Ok(ExitCode::from(2));
     }
-    if tried.mended.is_empty() {
+    if tried.mended.is_empty() && !journal {
         println!("{}", tried.left);
         return Ok(ExitCode::SUCCESS);
     }
-    let mended = mend_files(path)?;
+    let mended = mend_files(path, Mend { journal })?;
+    if journal {
+        println!("the journal: what was whole in it is in the image; what was not is lost");
+    }
     for Mended { finding, what } in &mended {
         println!("{finding}: {what}");
     }
     // What is in the files by now, not what should be.
     let loaded = load_in_memory(path, true)?;
     let report = check_sealed(&Core::new(loaded.image, loaded.superblock));
-    println!("{report}; {} mended", mended.len());
+    println!("{report}; {} mended", mended.len() + usize::from(journal));
     Ok(ExitCode::from(if report.is_clean() { 1 } else { 2 }))
 }
 
-fn mend_files(path: &Path) -> Result<Vec<Mended>, String> {
+fn mend_files(path: &Path, mend: Mend) -> Result<Vec<Mended>, String> {
     let (folder, size_bytes) = session::open_folder(path)?;
-    let (image, mut keeper) = session::open_keeper(&folder, path, CAPACITY_BYTES, size_bytes, true)?;
+    let (image, mut keeper) =
+        session::open_keeper(&folder, path, CAPACITY_BYTES, size_bytes, Some(mend))?;
     let superblock = read_superblock(&image).map_err(|error| error.to_string())?;
     let core = Core::new(image, superblock);
     let store = core.image.store().clone();

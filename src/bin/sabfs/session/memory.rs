@@ -20,16 +20,25 @@ pub struct Loaded {
     pub folder: Option<VolumeFolder>,
     /// Blocks that the journal has for the image; none when there was no journal to look at.
     pub replayed_blocks: Option<u32>,
+    /// Why the volume is refused otherwise, when it was to be salvaged.
+    pub damage: Option<OpenError>,
 }
 
 /// Loads a volume's folder, recovered, or an image file as it is. `all_blocks`: what the bitmaps say is free,
 /// too, as it is there that a check looks for what is missing.
 pub fn load_in_memory(path: &Path, all_blocks: bool) -> Result<Loaded, String> {
-    if path.is_dir() { load_folder(path, all_blocks) } else { load_image(path) }
+    if path.is_dir() { load_folder(path, all_blocks, false) } else { load_image(path) }
 }
 
-fn load_folder(path: &Path, all_blocks: bool) -> Result<Loaded, String> {
+/// Loads a volume's folder as [`load_in_memory`] does, to be mended: with all blocks, and with what is whole in a
+/// damaged journal.
+pub fn load_to_mend(path: &Path) -> Result<Loaded, String> {
+    load_folder(path, true, true)
+}
+
+fn load_folder(path: &Path, all_blocks: bool, salvage: bool) -> Result<Loaded, String> {
     let (folder, size_bytes) = open_folder(path)?;
+    let mut damage = None;
     let mut blocks = blocks_of(size_bytes);
     loop {
         let image = image_in_memory(blocks)?;
@@ -37,6 +46,7 @@ fn load_folder(path: &Path, all_blocks: bool) -> Result<Loaded, String> {
         let devices = (Overlay::new(image_device), Overlay::new(journal_device));
         let mut options = OpenOptions::new([0; 16], Box::new(|| 0));
         options.all_blocks = all_blocks;
+        options.salvage = damage.is_some();
         let mut replayed = 0;
         let mut progress = |progress: Progress| {
             if progress.phase == Phase::Recover {
@@ -48,12 +58,15 @@ fn load_folder(path: &Path, all_blocks: bool) -> Result<Loaded, String> {
             Err(OpenError::Capacity { needed_blocks, .. }) if needed_blocks > blocks => {
                 blocks = needed_blocks;
             }
+            Err(error @ OpenError::JournalDamaged { .. }) if salvage && damage.is_none() => {
+                damage = Some(error);
+            }
             Err(error) => return Err(error.to_string()),
             Ok(opened) => {
                 return match opened.found {
                     Found::Volume(superblock) => {
                         let replayed_blocks = Some(replayed);
-                        Ok(Loaded { image, superblock, folder: Some(folder), replayed_blocks })
+                        Ok(Loaded { image, superblock, folder: Some(folder), replayed_blocks, damage })
                     }
                     Found::New => Err(format!("{} holds no volume yet", path.display())),
                 };
@@ -81,7 +94,7 @@ fn load_image(path: &Path) -> Result<Loaded, String> {
         read_block(&mut file, &mut bytes).map_err(failed)?;
         image.write(block, 0, &bytes);
     }
-    Ok(Loaded { image, superblock, folder: None, replayed_blocks: None })
+    Ok(Loaded { image, superblock, folder: None, replayed_blocks: None, damage: None })
 }
 
 /// Reads a block, zeros behind the end of the file.

@@ -5,11 +5,12 @@
 //! | [`Session::writable`] | recovers and locks a volume's folder; a keeper in a thread of its own commits |
 //! | [`Session::read_only`] | writes nothing: recovery goes to memory; also opens an image file alone |
 //! | [`load_in_memory`] | as the latter, without the checks that a mount makes |
+//! | [`load_to_mend`] | the same of a volume with a damaged journal |
 
 mod memory;
 mod overlay;
 
-pub use memory::load_in_memory;
+pub use memory::{load_in_memory, load_to_mend};
 
 use sabfs::core::Image;
 use sabfs::errno::Errno;
@@ -62,7 +63,7 @@ impl Session {
     /// A thread commits once a second and whenever space or the journal needs it.
     pub fn writable(path: &Path, capacity_bytes: u64) -> Result<Self, String> {
         let (folder, size_bytes) = open_folder(path)?;
-        let (image, keeper) = open_keeper(&folder, path, capacity_bytes, size_bytes, false)?;
+        let (image, keeper) = open_keeper(&folder, path, capacity_bytes, size_bytes, None)?;
         let store = image.store().clone();
         drop(image);
         let mut session = Self::loaded(store, path, Some(folder))?;
@@ -173,13 +174,21 @@ pub fn open_folder(path: &Path) -> Result<(VolumeFolder, u64), String> {
     Ok((folder, file.len()))
 }
 
-/// Opens a volume with a keeper, which is not running yet; the image lies in the store, unchecked.
+/// What is to be mended of a volume.
+#[derive(Clone, Copy)]
+pub struct Mend {
+    /// Its journal is damaged.
+    pub journal: bool,
+}
+
+/// Opens a volume with a keeper, which is not running yet; the image lies in the store, unchecked. To be mended it is
+/// loaded with all blocks.
 pub fn open_keeper(
     folder: &VolumeFolder,
     path: &Path,
     capacity_bytes: u64,
     size_bytes: u64,
-    all_blocks: bool,
+    mend: Option<Mend>,
 ) -> Result<(Image<HostStore>, Keeper<HostStore, FileDevice>), String> {
     let mut blocks = rt::capacity_of_store(capacity_bytes).max(blocks_of(size_bytes));
     loop {
@@ -187,7 +196,8 @@ pub fn open_keeper(
         let attach = |client| Image::attach(store.clone(), client).map_err(|errno| errno.to_string());
         let (image_device, journal_device) = folder.devices().map_err(|error| error.to_string())?;
         let mut options = OpenOptions::new([0; 16], Box::new(random_number));
-        options.all_blocks = all_blocks;
+        options.all_blocks = mend.is_some();
+        options.salvage = mend.is_some_and(|mend| mend.journal);
         let (image, journal) = (image_device, journal_device);
         match Keeper::open(attach(KEEPER_CLIENT)?, image, journal, options, clock_ms(), &mut |_| ()) {
             Err(OpenError::Capacity { needed_blocks, .. }) if needed_blocks > blocks => {
