@@ -47,7 +47,8 @@ TREE_INPUT="--js-library tests/programs/tree_input.js"
 # shellcheck disable=SC2086
 {
   program sqlite-rows "tests/programs/sqlite_rows.c" $MT $SQLITE
-  program kill-load "tests/programs/kill_load.c" $MT $SQLITE -std=gnu23
+  program kill-load "tests/programs/kill_load.c tests/programs/kill_ledger.c" $MT -sPTHREAD_POOL_SIZE=6 $SQLITE -std=gnu23 \
+    --js-library tests/programs/kill_load.js
   program tree-unpack "tests/programs/tree_unpack.c" $MT $TREE_INPUT
   program tree-verify "tests/programs/tree_verify.c" $MT $TREE_INPUT
   # The demo's shell is a module, so that its page learns of a failed start by a rejected promise.

@@ -5,6 +5,7 @@
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const TYPES = {
@@ -30,7 +31,8 @@ const BLANK = '<!doctype html><meta charset="utf-8"><title>sabfs</title>';
  * posts: {path: function}, called (and awaited) with the body of a POST to that path, a Buffer, and the address (URL).
  * isolate: whether the isolation headers are sent. csp: the value of a Content-Security-Policy header.
  *
- * Resolves with {url, port, close()}; url has no slash at the end.
+ * Resolves with {url, port, idle(), close()}; url has no slash at the end. idle() resolves when no connection is open any
+ * more, as after a browser was killed: then all that had left it has been read.
  */
 export async function serve({ roots, routes = {}, posts = {}, port = 0, isolate = true, csp = '', headers = {} }) {
   const folders = roots.map((root) => fs.realpathSync(root));
@@ -74,6 +76,8 @@ export async function serve({ roots, routes = {}, posts = {}, port = 0, isolate 
     fs.createReadStream(file).on('error', () => response.destroy()).pipe(response);
   });
 
+  // A browser may use a connection again at the moment when the server gives it up, and not try another one.
+  server.keepAliveTimeout = 120_000;
   await new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', resolve);
@@ -82,6 +86,12 @@ export async function serve({ roots, routes = {}, posts = {}, port = 0, isolate 
   return {
     port: actual,
     url: `http://127.0.0.1:${actual}`,
+    async idle() {
+      const connections = () => new Promise((resolve, reject) => {
+        server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
+      });
+      while (await connections()) await sleep(5);
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(resolve);
@@ -91,9 +101,14 @@ export async function serve({ roots, routes = {}, posts = {}, port = 0, isolate 
 }
 
 async function take(request, response, receive) {
+  const parts = [];
   try {
-    const parts = [];
     for await (const part of request) parts.push(part);
+  } catch {
+    // Whoever sent it has ended in the middle.
+    return request.destroy();
+  }
+  try {
     await receive(Buffer.concat(parts));
     response.statusCode = 204;
     response.end();

@@ -1,51 +1,104 @@
-// The judge itself: each kind of loss is found in what a program might say.
+// The judge itself: each kind of loss is found in what a program might say, and nothing else is taken for one.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addAcknowledged, judgeFound, nothing } from './judge.mjs';
+import { countSteps, Judge, LOADS } from './judge.mjs';
 
-const acknowledged = [
-  'ack counter 0 5', 'ack counter 1 4', 'ack counter 2 9', 'ack counter 3 1',
-  'ack mail 1 a1', 'ack mail 2 a2', 'ack mail 3 a3', '[log] ack transfer 7', '[log] ack transfer 8',
+const ledgers = ['TRUNCATE', 'PERSIST', 'WAL', 'DELETE'];
+// What the first start finds.
+const nothing = [
+  ...[0, 1, 2].map((i) => `found counter ${i}`), ...ledgers.map((mode) => `found ledger ${mode} 0 0 0 0 ok`), 'ready',
 ];
-const mails = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => `found mail ${from + i} a${from + i}`);
-const rest = ['found transfers 8 sum 1000 bad 0 integrity ok', 'ready'];
-const counters = ['found counter 0 5 5', 'found counter 1 5 4', '[log] found counter 2 9 9', 'found counter 3 2 2'];
-const found = [...counters, ...mails(1, 3), ...rest];
+const told = [
+  'ack counter 0 7 1', 'ack counter 0 9 2', 'ack counter 0 7 3', 'ack counter 2 255 1',
+  'ack mail 4-0', 'ack mail 4-1', 'begin unmail 4-0', 'ack unmail 4-0', 'ack mail 4-2',
+  '[log] ack ledger WAL 1', 'ack ledger WAL 2',
+];
+// What the second one finds, by its kinds.
+const right = {
+  entries: ['counters', 'counters/0', 'counters/1', 'counters/2', 'mail', 'mail/new', 'mail/tmp',
+    ...ledgers.map((mode) => `ledger-${mode}.db`), 'ledger-PERSIST.db-journal', 'ledger-WAL.db-wal'],
+  counters: ['0 7:3 9:2', '1', '2 255:1'],
+  mails: ['4-1 right', '4-2 right'],
+  drafts: [],
+  ledgers: ['TRUNCATE 0 0 0 0 ok', 'PERSIST 0 0 0 0 ok', 'WAL 2 2 0 0 ok', 'DELETE 0 0 0 0 ok'],
+  rest: ['ready'],
+};
 
-function judge(lines, acks = acknowledged) {
-  const expected = nothing();
-  assert.equal(addAcknowledged(acks, expected), acks.length);
-  return judgeFound(lines, expected);
+/** Judges a second start that finds this instead of `right`; `more`: what the first one said besides. */
+function judge(found, more = []) {
+  const { entries, counters, mails, drafts, ledgers: all, rest } = { ...right, ...found };
+  const instance = new Judge(LOADS);
+  instance.start([...nothing, ...told, ...more], 4, 'WAL');
+  const lines = (what, list) => list.map((one) => `found ${what} ${one}`);
+  instance.start([...lines('entry', entries), ...lines('counter', counters), ...lines('mail', mails),
+    ...lines('tmp', drafts), ...lines('ledger', all), ...rest], 5);
+  return instance;
 }
 
-test('what is there is not a loss, nor what is there beyond', () => {
-  assert.deepEqual(judge(found).counters, [5, 4, 9, 2]);
-  judge([...counters, ...mails(1, 4), 'found tmp 5', ...rest]);
-  // The removal of the oldest mail was begun.
-  judge([...counters, ...mails(2, 25), ...rest]);
-  judge([...counters, ...mails(1, 25), ...rest]);
+test('the steps are counted', () => assert.deepEqual(countSteps(told), { counters: 4, mail: 4, ledger: 2 }));
+
+test('what was acknowledged is not a loss, and what was under way may be there', () => {
+  judge({});
+  judge({ counters: ['0 7:4 9:2', '1 0:1', '2 2:2 255:1'] });
+  judge({ mails: [...right.mails, '4-3 right'] });
+  judge({ drafts: ['4-3 right'] });
+  judge({ mails: ['4-2 right'] }, ['begin unmail 4-1']);
+  judge({}, ['begin unmail 4-1']);
+  judge({ ledgers: right.ledgers.with(2, 'WAL 3 3 0 0 ok') });
+  judge({ entries: right.entries.filter((name) => !/-(wal|journal)/.test(name)) });
 });
 
-for (const [name, pattern, lines, acks] of [
-  ['a counter that went back', /counter 2: 9 was acknowledged/, found.with(2, 'found counter 2 8 8')],
-  ['copies that differ', /its copies are 7 and 5/, found.with(0, 'found counter 0 7 5')],
-  ['a lost mail', /mail 3 was acknowledged, 2 is/, [...counters, ...mails(1, 2), ...rest]],
-  ['a lost mail in between', /in between: 1,3/, [...counters, ...mails(1, 1), ...mails(3, 3), ...rest]],
-  ['a lost mail at the beginning', /mail 1 is missing/, [...counters, ...mails(2, 3), ...rest]],
-  ['mails that are all lost', /mail 3 was acknowledged, 0 is/, [...counters, ...rest]],
-  ['a mail with another text', /mail 2 is as it was acknowledged/, found.with(5, 'found mail 2 b2')],
-  ['a mail that is not its number\'s', /mail 3 does not have the text/, found.with(6, 'found mail 3 a3 wrong')],
-  ['a mail that came back', /the removal of mail 1 was acknowledged/, [...counters, ...mails(1, 25), ...rest],
-    [...acknowledged, 'ack unmail 1']],
-  ['two removals at once', /mail 2 is missing/, [...counters, ...mails(3, 25), ...rest]],
-  ['a draft that is not the next mail', /in tmp are 3/, [...found, 'found tmp 3']],
-  ['a lost transfer', /8 transfers were acknowledged, 7 are/, found.with(7, 'found transfers 7 sum 1000 bad 0 integrity ok')],
-  ['money that is lost', /the sum/, found.with(7, 'found transfers 8 sum 990 bad 0 integrity ok')],
-  ['a balance that does not follow', /not in the balances/, found.with(7, 'found transfers 8 sum 1000 bad 1 integrity ok')],
-  ['a damaged database', /integrity check/, found.with(7, 'found transfers 8 sum 1000 bad 0 integrity row 3 missing')],
-  ['a start that did not end', /the end of its start/, found.slice(0, -1)],
+test('what a start has found the next one must find, and nothing else', () => {
+  const again = judge({ mails: [...right.mails, '4-3 right'], counters: ['0 7:4 9:2', '1', '2 255:1'] });
+  const lines = (counter, mail) => [
+    ...right.entries.filter((name) => !name.endsWith('wal')).map((name) => `found entry ${name}`),
+    `found counter 0 ${counter}`, 'found counter 1', 'found counter 2 255:1',
+    'found mail 4-1 right', 'found mail 4-2 right', ...mail,
+    ...right.ledgers.map((ledger) => `found ledger ${ledger}`), 'ready',
+  ];
+  again.start(lines('7:4 9:2', ['found mail 4-3 right']), 6);
+  assert.throws(() => again.start(lines('7:5 9:2', ['found mail 4-3 right']), 7), /has 5 at place 7/);
+  assert.throws(() => again.start(lines('7:4 9:2', []), 7), /mail 4-3 was acknowledged/);
+});
+
+const wal = (line) => ({ ledgers: right.ledgers.with(2, `WAL ${line}`) });
+for (const [name, pattern, found, more] of [
+  ['a counter that went back', /0 has 1 at place 7, where 3 was/, { counters: right.counters.with(0, '0 7:1 9:2') }],
+  ['a place with nothing', /0 has 0 at place 9, where 2 was/, { counters: right.counters.with(0, '0 7:3') }],
+  ['half a record', /half written at place 7/, { counters: right.counters.with(0, '0 7:-1 9:2') }],
+  ['a counter from the future', /has 5 at place 9/, { counters: right.counters.with(0, '0 7:3 9:5') }],
+  ['two steps of a counter', /has 4 at place 9/, { counters: right.counters.with(0, '0 7:4 9:4') }],
+  ['an old number at a new place', /has 2 at place 1, where 0/, { counters: right.counters.with(0, '0 1:2 7:3 9:2') }],
+  ['counters that are not there', /looked at its counters/, { counters: [] }],
+  ['a lost mail', /mail 4-2 was acknowledged/, { mails: ['4-1 right'] }],
+  ['mails that are all lost', /mail 4-1 was acknowledged/, { mails: [] }],
+  ['a mail with another text', /mail 4-1 does not have its text/, { mails: ['4-1 wrong', '4-2 right'] }],
+  ['a mail that came back', /mail 4-0 is back/, { mails: ['4-0 right', ...right.mails] }],
+  ['two mails more', /mail 4-4 is there and/, { mails: [...right.mails, '4-3 right', '4-4 right'] }],
+  ['a mail twice', /twice/, { mails: [...right.mails, '4-2 right'] }],
+  ['a mail while another one leaves', /mail 4-3 is there/, { mails: [...right.mails, '4-3 right'] }, ['begin unmail 4-1']],
+  ['another mail that leaves', /mail 4-2 was acknowledged/, { mails: ['4-1 right'] }, ['begin unmail 4-1']],
+  ['a draft of a mail that is there', /draft 4-2 is there/, { drafts: ['4-2 right'] }],
+  ['a draft of the mail that is new', /draft 4-3/, { mails: [...right.mails, '4-3 right'], drafts: ['4-3 right'] }],
+  ['half a piece of a draft', /draft 4-3 is not the beginning/, { drafts: ['4-3 wrong'] }],
+  ['a lost transfer', /2 transfers were acknowledged, 1 are/, wal('1 1 0 0 ok')],
+  ['a lost transfer in between', /missing in between/, wal('1 2 0 0 ok')],
+  ['two transfers more', /WAL: 4 transfers are there/, wal('4 4 0 0 ok')],
+  ['a transfer in another mode', /TRUNCATE: 1 transfers/, { ledgers: right.ledgers.with(0, 'TRUNCATE 1 1 0 0 ok') }],
+  ['money that is lost', /the sum/, wal('2 2 -10 0 ok')],
+  ['a row that does not follow', /do not follow/, wal('2 2 0 1 ok')],
+  ['a damaged database', /integrity check/, wal('2 2 0 0 row 3 missing')],
+  ['a ledger that is not there', /looked at its ledgers/, { ledgers: right.ledgers.slice(1) }],
+  ['a file that nobody made', /nobody has made mail\/cur/, { entries: [...right.entries, 'mail/cur'] }],
+  ['a journal of another mode', /nobody has made ledger-D/, { entries: [...right.entries, 'ledger-DELETE.db-journal'] }],
+  ['a missing file', /counters\/1: acknowledged and missing/, { entries: right.entries.toSpliced(2, 1) }],
+  ['a name that is there twice', /there twice/, { entries: [...right.entries, 'mail'] }],
+  ['a start that did not end', /the end of its start/, { rest: [] }],
 ]) {
-  test(`the judge finds ${name}`, () => {
-    assert.throws(() => judge(lines, acks), pattern);
-  });
+  test(`the judge finds ${name}`, () => assert.throws(() => judge(found, more), pattern));
 }
+
+test('before the first start nothing is there', () => {
+  assert.throws(() => new Judge(LOADS).start(['found entry mail', ...nothing], 0), /nobody has made mail/);
+  assert.throws(() => new Judge(LOADS).start(nothing.with(0, 'found counter 0 1:1'), 0), /has 1 at place 1/);
+});

@@ -3,7 +3,7 @@
 import { test } from 'node:test';
 import { unavailable } from '../harness/browser.mjs';
 import { killBrowser, killNode } from './engines.mjs';
-import { chooseSeed } from './rounds.mjs';
+import { chooseSeed, TOGETHER } from './rounds.mjs';
 
 const ROUNDS = 2;
 const DEATHS = Number(process.env.SABFS_KILLS ?? 100);
@@ -14,6 +14,7 @@ const DEATHS_IN_BROWSER = Number(process.env.SABFS_KILLS ?? (process.env.SABFS_L
 function options(seed, deaths) {
   const count = Math.ceil(deaths / ROUNDS);
   return {
+    layouts: [TOGETHER],
     sabfs: { durability: 'strict' },
     module: { keeperDeaths: { count, seed } },
     prepare: 'end-keepers.mjs',

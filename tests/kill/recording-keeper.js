@@ -1,8 +1,9 @@
 // A keeper whose calls of its files are recorded. Its first message, before the one that starts it, is the record: a
 // shared Int32Array. Its first word counts the events of all threads; event N is the word N:
-//   the number of the event's kind, the file (4 bits on), the step whose pattern a write carries (8 bits on).
+//   the number of the event's kind, the file (4 bits on), the step (8 bits on)
+// `carry` events follow the `write` to which they belong, one for each step of which it holds a block.
 {
-  const KINDS = { write: 1, written: 2, flush: 3, flushed: 4 };
+  const KINDS = { write: 1, written: 2, flush: 3, flushed: 4, carry: 7 };
   const FILES = { image: 1, journal: 2 };
   const PATTERN = 0x5abf50000d0e0000n;
   let record;
@@ -13,15 +14,15 @@
     if (event < record.length) record[event] = KINDS[kind] | (FILES[names.get(handle)] << 4) | (step << 8);
   };
 
-  // The last step of which the bytes hold a block: a pattern begins at a multiple of 8 bytes.
-  const stepOf = (view) => {
+  // The steps of which the bytes hold a block: a pattern begins at a multiple of 8 bytes.
+  const stepsOf = (view) => {
     const bytes = Uint8Array.prototype.slice.call(view);
     const words = new BigUint64Array(bytes.buffer, 0, bytes.length >> 3);
-    let step = 0;
+    const steps = new Set();
     for (const word of words) {
-      if (word > PATTERN && word < PATTERN + 0x1000n) step = Math.max(step, Number(word - PATTERN));
+      if (word > PATTERN && word < PATTERN + 0x1000n) steps.add(Number(word - PATTERN));
     }
-    return step;
+    return steps;
   };
 
   const { createSyncAccessHandle } = FileSystemFileHandle.prototype;
@@ -32,11 +33,13 @@
   };
   const { write, flush } = FileSystemSyncAccessHandle.prototype;
   FileSystemSyncAccessHandle.prototype.write = function (view, options) {
-    const step = stepOf(view);
-    note('write', this, step);
+    const steps = stepsOf(view);
+    note('write', this);
+    for (const step of steps) note('carry', this, step);
     const count = write.call(this, view, options);
     // A short write is followed by another one, of which nobody knows what it carries: there must be none here.
-    note('written', this, count === view.byteLength ? step : 0);
+    if (count !== view.byteLength) throw new Error(`${count} of ${view.byteLength} bytes were written`);
+    note('written', this);
     return count;
   };
   FileSystemSyncAccessHandle.prototype.flush = function () {

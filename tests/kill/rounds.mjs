@@ -1,18 +1,22 @@
-// What the kills of all engines have in common: seeds, the moment of the kill, the native check.
+// What the kills of all engines have in common: seeds, what runs in a round, the moment of the kill, the native check.
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { addAcknowledged, judgeFound, nothing } from './judge.mjs';
-
-export { randomNumbers } from './random.mjs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { countSteps, Judge, LOADS, MODES } from './judge.mjs';
+import { randomNumbers } from './random.mjs';
 
 const root = path.resolve(import.meta.dirname, '../..');
-const EARLIEST_MS = 200;
-const LATEST_MS = 1500;
+// Each load has made so many steps in a round before the kill, however slow the machine is.
+const STEPS_AT_LEAST = 5;
 
-/** The volume that the rounds share. Small, so that loading it takes little of a round. */
-export const volume = 'kill';
+/** What runs in a round: volumes with their loads. On one volume the loads share commits. */
+export const TOGETHER = [{ volume: 'kill', loads: LOADS }];
+/** Volumes of their own: the fsync of one load must not make durable what another one has forgotten to sync. */
+export const APART = LOADS.map((load) => ({ volume: load, loads: [load] }));
+
+/** Of the volumes. Small, so that loading one takes little of a round. */
 export const capacity = 64 << 20;
 
 /** SABFS_SEED, or one that nobody chose. */
@@ -25,16 +29,6 @@ export function temporaryFolder(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sabfs-kill-'));
   t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
   return folder;
-}
-
-/** The arguments of a round's program; `last`: it only looks. */
-export function programArguments(round, last) {
-  return ['/opfs', round % 2 ? 'PERSIST' : 'TRUNCATE', ...(last ? ['verify'] : [])];
-}
-
-/** How long a round's program works before it is killed, in ms. */
-export function killDelay(random) {
-  return EARLIEST_MS + random() * (LATEST_MS - EARLIEST_MS);
 }
 
 /** `sabfs check` of a volume's folder, which must find nothing. */
@@ -54,27 +48,60 @@ export function assertCopySound(folder, copy, said) {
   assertSound(copy, said);
 }
 
+function hasSteps({ loads, lines }) {
+  const steps = countSteps(lines);
+  return loads.every((load) => steps[load] >= STEPS_AT_LEAST);
+}
+
 /**
- * Runs `count` rounds and a last one that only looks. `round(number, args, last, said)` runs the program and resolves
- * with its lines; each is judged by what the earlier ones acknowledged. Says what happened in a line for the log.
+ * Runs `count` rounds and a last one that only looks. The options:
+ *   layouts   what runs in the rounds, by turns (TOGETHER, APART)
+ *   hasty     the program acknowledges without an fsync
+ *   delays    how long a round's program works before it is killed, in ms: from, to
+ *
+ * `round({jobs, killed, last, said, moment})` runs the jobs, {volume, loads, args, lines}, and fills in their lines; each
+ * volume's are judged by what it acknowledged in earlier rounds. killed: the volumes of the last kill, as it left them.
+ * moment(signal): resolves when it is time for the kill. Says what happened in a line for the log.
  */
-export async function runRounds(name, count, seed, round) {
-  let expected = nothing();
-  const steps = [];
+export async function runRounds(name, count, seed, { layouts = [TOGETHER, APART], hasty, delays = [200, 1500] }, round) {
+  const random = randomNumbers(seed);
+  const volumes = layouts.flat();
+  const judges = new Map(volumes.map(({ volume, loads }) => [volume, new Judge(loads)]));
+  const steps = Object.fromEntries(LOADS.map((load) => [load, []]));
+  let killed = [];
   for (let number = 0; number <= count; number++) {
     const last = number === count;
     const said = `${name}, seed ${seed}, round ${number}`;
+    const mode = MODES[Math.floor(number / layouts.length) % MODES.length];
+    const jobs = (last ? volumes : layouts[number % layouts.length]).map(({ volume, loads }) => ({
+      volume,
+      loads,
+      args: ['/opfs', volume, String(number), String(seed + number),
+        ...loads.map((load) => (load === 'ledger' ? `ledger=${mode}` : load)),
+        ...(hasty ? ['hasty'] : []), ...(last ? ['verify'] : [])],
+      lines: [],
+    }));
+    const delay = delays[0] + random() * (delays[1] - delays[0]);
+    const after = random() * 5;
+    const moment = async (signal) => {
+      await sleep(delay);
+      while (!signal.aborted && !jobs.every(hasSteps)) await sleep(2);
+      // Not when something was just acknowledged.
+      await sleep(after);
+    };
     try {
-      const lines = await round(number, programArguments(number, last), last, said);
-      expected = judgeFound(lines, expected);
-      if (!last) steps.push(addAcknowledged(lines, expected));
+      await round({ jobs, killed, last, said, moment });
+      for (const { volume, lines } of jobs) judges.get(volume).start(lines, number, last ? null : mode);
     } catch (error) {
       error.message = `${said}: ${error.message}`;
       throw error;
     }
+    if (last) break;
+    killed = jobs.map(({ volume }) => volume);
+    const made = countSteps(jobs.flatMap(({ lines }) => lines));
+    for (const { loads } of jobs) for (const load of loads) steps[load].push(made[load]);
   }
-  const sum = steps.reduce((a, b) => a + b, 0);
-  console.log(`${name}: ${count} kills (SABFS_SEED=${seed}), ${sum} steps acknowledged, ` +
-    `${Math.min(...steps)} to ${Math.max(...steps)} a round; ${expected.transfers} transfers are there`);
-  if (sum < count * 20) throw new Error(`${name}: ${sum} steps in ${count} rounds are too few to say anything`);
+  const sums = Object.entries(steps).filter(([, each]) => each.length).map(([load, each]) =>
+    `${load} ${each.reduce((a, b) => a + b)} (${Math.min(...each)} to ${Math.max(...each)} a round)`);
+  console.log(`${name}: ${count} kills (SABFS_SEED=${seed}); steps acknowledged, none of which is missing: ${sums.join(', ')}`);
 }

@@ -14,22 +14,33 @@ export const outputRoute = { '/print-to-console.mjs': { type: 'text/javascript',
 
 /**
  * Resolves with the console's lines when the browser is dead. `isTime(line)` says whether it is to be killed now; a
- * program that ends by itself is an error. It is killed `delay` ms after that line. The other options are those of
- * runInBrowser.
+ * program that ends by itself is an error. It is killed `delay` ms after that line, or when the promise of the function
+ * `delay(signal)` is fulfilled; the signal says that nobody waits for it any more. The other options are those of
+ * runInBrowser; with `jobs`, an array of such options, the program runs once for each of them, in pages of their own.
  */
-export async function killBrowserWhen(isTime, browser, server, name, { delay = 0, timeout = 90_000, ...options }) {
+export async function killBrowserWhen(
+  isTime, browser, server, name, { delay = 0, timeout = 90_000, jobs = [{}], ...options },
+) {
+  const over = new AbortController();
   let quiet;
   const moment = new Promise((resolve) => {
     quiet = browser.onConsole((line) => isTime(line) && resolve());
   });
-  const run = runInBrowser(browser, server, name, { prepare: '/print-to-console.mjs', ...options, timeout });
-  // After the kill nobody waits for it, and it fails.
-  const ended = run.then(({ code, stdout, stderr }) => {
+  // After the kill nobody waits for them, and they fail.
+  const run = async (job, page) => {
+    const all = { prepare: '/print-to-console.mjs', ...options, ...job, timeout };
+    const { code, stdout, stderr } = await runInBrowser(page, server, name, all);
     throw new Error(`${name} ended with code ${code} before the moment came\n${stdout.slice(-500)}\n${stderr}`);
-  });
+  };
+  const ended = Promise.all(jobs.map(async (job, i) => run(job, i ? await browser.newPage() : browser)));
   ended.catch(() => {});
-  await withTimeout(Promise.race([moment, ended]), timeout, `${name} does not come to the moment of the kill`);
-  if (delay) await Promise.race([sleep(delay), ended]);
+  try {
+    await withTimeout(Promise.race([moment, ended]), timeout, `${name} does not come to the moment of the kill`);
+    if (typeof delay === 'function') await Promise.race([delay(over.signal), ended]);
+    else if (delay) await Promise.race([sleep(delay), ended]);
+  } finally {
+    over.abort();
+  }
   await browser.kill();
   quiet();
   return browser.console.slice();

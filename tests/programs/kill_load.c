@@ -1,64 +1,84 @@
 // Three loads that are killed at any moment: what the program said to be durable has to be there at its next start.
 //
-//   kill_load ROOT JOURNAL_MODE [verify]
+//   kill_load ROOT VOLUME ROUND SEED LOAD… [hasty] [verify]
 //
-// It first reads what the last start left and prints it, one `found …` line for each thing, then `ready`; `verify` ends
-// there. Then it works until it is killed and prints one `ack …` line for each step, after the fsync has returned.
-// tests/kill/judge.mjs compares both.
+// LOAD is one of
+//   counters     3 files, a thread for each: records with the next number, at any of 256 places
+//   mail         a spool: written in tmp, synced, renamed to new, the folder synced; now and then some mail is removed
+//   ledger=MODE  SQLite: transfers between accounts, whose sum stays (kill_ledger.c)
 //
-//   counters  4 files, each with a number in two places
-//   mail      a spool: written in tmp, synced, renamed to new, the folder synced; the oldest is removed
-//   ledger    SQLite: transfers between accounts, whose sum stays
+// It first reads what the last start left and says it, one `found …` line for each thing, then `ready`; `verify` ends
+// there. Then each load works until the program is killed and says one `ack …` line for each step, after the fsync has
+// returned. A thread does one step after the other, so that at a kill one of its steps may be under way, which is there
+// or is not. tests/kill/judge.mjs compares. With `hasty` no step is synced.
+#include "kill_load.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <pthread.h>
-#include <sqlite3.h>
-#include <stdint.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COUNTERS 4
-// Where a counter's second copy is: in another block than the first one.
-#define COPY_AT 20480
-// A mail is removed when this many newer ones are durable; tests/kill/judge.mjs counts on it.
-#define KEPT 24
+#define COUNTERS 3
+#define PLACES 256
+// A record lies in two blocks, mostly.
+#define STRIDE_BYTES 4500
+#define FILLING_BYTES 4000
+#define MAILS 40
+#define NAME_BYTES 32
 #define LONGEST_BYTES 30000
-#define ACCOUNTS 10
-#define BALANCE 100
+#define PIECE_BYTES 7000
 
-static const char *root, *journal_mode;
-static uint64_t counters[COUNTERS];
-static int counter_files[COUNTERS];
-static uint64_t oldest_mail = 1, newest_mail;
-static sqlite3 *db;
-static int64_t transfers;
+struct kill_plan plan;
 
-static void fail(const char *what) {
-  fprintf(stderr, "%s: %s%s%s\n", what, strerror(errno), db ? "; SQLite: " : "", db ? sqlite3_errmsg(db) : "");
+// kill_load.js
+void kill_say(const char *volume, const char *line);
+
+void say(const char *format, ...) {
+  char line[4096];
+  va_list list;
+  va_start(list, format);
+  const int length = vsnprintf(line, sizeof line, format, list);
+  va_end(list);
+  if (length < 0 || length >= (int)sizeof line) abort();
+  kill_say(plan.volume, line);
+  puts(line);
+}
+
+void fail(const char *what) {
+  fprintf(stderr, "%s: %s\n", what, strerror(errno));
   exit(1);
 }
 
-static uint64_t next_random(uint64_t *state) {
-  // splitmix64
+uint64_t next_random(uint64_t *state) {
   uint64_t z = (*state += 0x9e3779b97f4a7c15);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   return z ^ (z >> 31);
 }
 
-static const char *in_root(char *path, const char *name) {
-  snprintf(path, 256, "%s/%s", root, name);
+const char *in_root(char *path, const char *name) {
+  snprintf(path, 256, "%s/%s", plan.root, name);
   return path;
+}
+
+void make_durable(int file, bool data_only, const char *what) {
+  if (plan.hasty) return;
+  if ((data_only ? fdatasync(file) : fsync(file)) != 0) fail(what);
 }
 
 static void sync_folder(const char *name) {
   char path[256];
   const int folder = open(in_root(path, name), O_RDONLY | O_DIRECTORY);
-  if (folder < 0 || fsync(folder) != 0) fail(path);
+  if (folder < 0) fail(path);
+  make_durable(folder, false, path);
   close(folder);
 }
 
@@ -67,235 +87,228 @@ static void make_folder(const char *name) {
   if (mkdir(in_root(path, name), 0777) != 0 && errno != EEXIST) fail(path);
 }
 
+// Everything that is there, before anybody opens it; what is in the spool's folders read_spool() says.
+static int say_entry(const char *path, const struct stat *status, int kind, struct FTW *at) {
+  (void)status, (void)kind;
+  const char *name = path + strlen(plan.root) + 1;
+  if (at->level > 0 && strncmp(name, "mail/new/", 9) != 0 && strncmp(name, "mail/tmp/", 9) != 0)
+    say("found entry %s", name);
+  return 0;
+}
+
 // Counters
 
+struct record {
+  char magic[8];
+  uint32_t counter, place;
+  uint64_t number;
+  uint64_t filling[FILLING_BYTES / 8];
+};
+_Static_assert(sizeof(struct record) < STRIDE_BYTES, "records do not touch");
+
+static int counter_files[COUNTERS];
+static uint64_t counters[COUNTERS];
+
+static void make_record(struct record *record, uint32_t counter, uint32_t place, uint64_t number) {
+  memcpy(record->magic, "COUNTER", 8);
+  record->counter = counter;
+  record->place = place;
+  record->number = number;
+  uint64_t state = number << 16 ^ (uint64_t)counter << 8 ^ place;
+  for (int i = 0; i < FILLING_BYTES / 8; i++) record->filling[i] = next_random(&state);
+}
+
+// What was written at the place: a number, 0 for nothing, or -1 for what was never written like this.
+static int64_t number_at(int counter, int place) {
+  static struct record found, right;
+  static const struct record nothing;
+  memset(&found, 0, sizeof found);
+  if (pread(counter_files[counter], &found, sizeof found, (off_t)place * STRIDE_BYTES) < 0) fail("read a counter");
+  if (memcmp(&found, &nothing, sizeof found) == 0) return 0;
+  make_record(&right, (uint32_t)counter, (uint32_t)place, found.number);
+  return memcmp(&found, &right, sizeof found) == 0 ? (int64_t)found.number : -1;
+}
+
+// found counter COUNTER PLACE:NUMBER…
 static void open_counters(void) {
   make_folder("counters");
   for (int i = 0; i < COUNTERS; i++) {
-    char name[32], path[256];
+    char name[32], path[256], line[PLACES * 14] = "";
     snprintf(name, sizeof name, "counters/%d", i);
     counter_files[i] = open(in_root(path, name), O_RDWR | O_CREAT, 0666);
-    uint64_t value = 0;
-    // It goes on from the copy, which is written last: the two are never further apart than one step.
-    if (counter_files[i] < 0 || pread(counter_files[i], &value, 8, 0) < 0 ||
-        pread(counter_files[i], &counters[i], 8, COPY_AT) < 0)
-      fail(path);
-    printf("found counter %d %llu %llu\n", i, (unsigned long long)value, (unsigned long long)counters[i]);
+    if (counter_files[i] < 0) fail(path);
+    int length = 0;
+    for (int place = 0; place < PLACES; place++) {
+      const int64_t number = number_at(i, place);
+      if (number != 0) length += snprintf(line + length, sizeof line - (size_t)length, " %d:%lld", place, (long long)number);
+      if (number > (int64_t)counters[i]) counters[i] = (uint64_t)number;
+    }
+    say("found counter %d%s", i, line);
   }
+  sync_folder("counters");
 }
 
-// The argument is the first of two counters, which the thread advances in turn.
 static void *count(void *argument) {
-  const int first = (int)(intptr_t)argument;
-  for (int turn = 0;; turn++) {
-    const int i = first + turn % 2;
-    const uint64_t value = ++counters[i];
-    if (pwrite(counter_files[i], &value, 8, 0) != 8 || pwrite(counter_files[i], &value, 8, COPY_AT) != 8) fail("pwrite");
-    if (value % 2 ? fsync(counter_files[i]) : fdatasync(counter_files[i])) fail("fsync");
-    printf("ack counter %d %llu\n", i, (unsigned long long)value);
+  const int counter = (int)(intptr_t)argument;
+  uint64_t state = plan.seed + (uint64_t)counter;
+  struct record record;
+  for (;;) {
+    const uint64_t number = ++counters[counter];
+    const uint32_t place = (uint32_t)(next_random(&state) % PLACES);
+    make_record(&record, (uint32_t)counter, place, number);
+    const off_t at = (off_t)place * STRIDE_BYTES;
+    if (pwrite(counter_files[counter], &record, sizeof record, at) != (ssize_t)sizeof record) fail("pwrite");
+    make_durable(counter_files[counter], number % 2, "fsync");
+    say("ack counter %d %u %llu", counter, place, (unsigned long long)number);
   }
   return NULL;
 }
 
 // Mail
 
-// A mail's text follows from its number. Returns its length.
-static size_t compose(char *text, uint64_t number) {
-  uint64_t state = number;
-  const size_t length = 1 + next_random(&state) % LONGEST_BYTES;
+static char mails[2 * MAILS][NAME_BYTES];
+static int mail_count;
+
+// A mail's text follows from its name. Returns its length: up to eight blocks, and every fourth is so short that it
+// lies in its inode.
+static size_t compose(char *text, const char *name) {
+  uint64_t state = 0;
+  for (const char *c = name; *c; c++) state = (state ^ (uint64_t)*c) * 0x100000001b3;
+  const uint64_t longest = next_random(&state) % 4 ? LONGEST_BYTES : 150;
+  const size_t length = next_random(&state) % longest;
   for (size_t i = 0; i < length; i++) text[i] = (char)next_random(&state);
   return length;
 }
 
-static uint64_t hash(const char *text, size_t length) {
-  // FNV-1a
-  uint64_t value = 0xcbf29ce484222325;
-  for (size_t i = 0; i < length; i++) value = (value ^ (uint8_t)text[i]) * 0x100000001b3;
-  return value;
+// found mail|tmp NAME right|wrong: a mail has its text, a draft as many whole pieces of it as were written.
+static void read_mail(const char *what, const char *folder, const char *name) {
+  static char text[LONGEST_BYTES + 1], wanted[LONGEST_BYTES];
+  char path[256];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  const int file = open(path, O_RDONLY);
+  if (file < 0) fail(path);
+  size_t length = 0;
+  for (ssize_t part; (part = read(file, text + length, sizeof text - length)) != 0; length += (size_t)part) {
+    if (part < 0) fail(path);
+  }
+  close(file);
+  const size_t whole = compose(wanted, name);
+  const bool is_part = strcmp(what, "tmp") == 0 && length < whole && length % PIECE_BYTES == 0;
+  const bool right = (length == whole || is_part) && memcmp(text, wanted, length) == 0;
+  say("found %s %s %s", what, name, right ? "right" : "wrong");
 }
 
-static void read_mail(uint64_t number) {
-  static char text[LONGEST_BYTES + 1], wanted[LONGEST_BYTES];
-  char name[64], path[256];
-  snprintf(name, sizeof name, "mail/new/%llu", (unsigned long long)number);
-  const int file = open(in_root(path, name), O_RDONLY);
-  if (file < 0) fail(path);
-  const ssize_t length = read(file, text, sizeof text);
-  if (length < 0) fail(path);
-  close(file);
-  const bool right = (size_t)length == compose(wanted, number) && memcmp(text, wanted, (size_t)length) == 0;
-  printf("found mail %llu %016llx%s\n", (unsigned long long)number, (unsigned long long)hash(text, (size_t)length),
-         right ? "" : " wrong");
+static void read_spool(const char *what, const char *name) {
+  char path[256];
+  DIR *folder = opendir(in_root(path, name));
+  if (!folder) fail(path);
+  for (struct dirent *entry; errno = 0, (entry = readdir(folder));) {
+    if (entry->d_name[0] == '.') continue;
+    read_mail(what, path, entry->d_name);
+    if (strcmp(what, "tmp") == 0) {
+      char draft[600];
+      snprintf(draft, sizeof draft, "%s/%s", path, entry->d_name);
+      if (unlink(draft) != 0) fail(draft);
+    } else {
+      errno = E2BIG;
+      if (mail_count == 2 * MAILS || strlen(entry->d_name) >= NAME_BYTES) fail(path);
+      strcpy(mails[mail_count++], entry->d_name);
+    }
+  }
+  if (errno) fail(path);
+  closedir(folder);
 }
 
 static void open_mail(void) {
   make_folder("mail");
   make_folder("mail/tmp");
   make_folder("mail/new");
-  char path[256];
-  DIR *folder = opendir(in_root(path, "mail/new"));
-  if (!folder) fail(path);
-  oldest_mail = UINT64_MAX;
-  for (struct dirent *entry; (entry = readdir(folder));) {
-    if (entry->d_name[0] == '.') continue;
-    const uint64_t number = strtoull(entry->d_name, NULL, 10);
-    if (number < oldest_mail) oldest_mail = number;
-    if (number > newest_mail) newest_mail = number;
-    read_mail(number);
-  }
-  closedir(folder);
-  if (newest_mail == 0) oldest_mail = 1;
+  read_spool("mail", "mail/new");
+  read_spool("tmp", "mail/tmp");
+  for (const char **name = (const char *[]){"mail", "mail/tmp", "mail/new", NULL}; *name; name++) sync_folder(*name);
+}
 
-  if (!(folder = opendir(in_root(path, "mail/tmp")))) fail(path);
-  for (struct dirent *entry; (entry = readdir(folder));) {
-    if (entry->d_name[0] == '.') continue;
-    printf("found tmp %s\n", entry->d_name);
-    char name[600];
-    snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
-    if (unlink(name) != 0) fail(name);
+static void deliver_one(const char *name) {
+  static char text[LONGEST_BYTES];
+  char part[64], from[256], to[256];
+  snprintf(part, sizeof part, "mail/tmp/%s", name);
+  in_root(from, part);
+  snprintf(part, sizeof part, "mail/new/%s", name);
+  in_root(to, part);
+  const size_t length = compose(text, name);
+  const int file = open(from, O_WRONLY | O_CREAT | O_EXCL, 0666);
+  if (file < 0) fail(from);
+  // In pieces, so that a commit of another thread's may come between them.
+  for (size_t at = 0; at < length; at += PIECE_BYTES) {
+    const size_t piece = length - at < PIECE_BYTES ? length - at : PIECE_BYTES;
+    if (write(file, text + at, piece) != (ssize_t)piece) fail(from);
   }
-  closedir(folder);
-  sync_folder("mail/tmp");
+  make_durable(file, false, from);
+  if (close(file) != 0 || rename(from, to) != 0) fail(from);
+  sync_folder("mail/new");
+  say("ack mail %s", name);
+}
+
+static void remove_one(uint64_t *state) {
+  char *name = mails[next_random(state) % (uint64_t)mail_count];
+  char part[64], path[256];
+  // From now on it may be there or not.
+  say("begin unmail %s", name);
+  snprintf(part, sizeof part, "mail/new/%s", name);
+  if (unlink(in_root(path, part)) != 0) fail(path);
+  sync_folder("mail/new");
+  say("ack unmail %s", name);
+  memmove(name, mails[--mail_count], NAME_BYTES);
 }
 
 static void *deliver(void *unused) {
-  static char text[LONGEST_BYTES];
-  for (;;) {
-    const uint64_t number = newest_mail + 1;
-    char name[64], from[256], to[256];
-    snprintf(name, sizeof name, "mail/tmp/%llu", (unsigned long long)number);
-    in_root(from, name);
-    snprintf(name, sizeof name, "mail/new/%llu", (unsigned long long)number);
-    in_root(to, name);
-    const size_t length = compose(text, number);
-    const int file = open(from, O_WRONLY | O_CREAT | O_EXCL, 0666);
-    if (file < 0) fail(from);
-    // In pieces, so that a commit of another thread's may come between them.
-    for (size_t at = 0; at < length; at += 7000) {
-      const size_t piece = length - at < 7000 ? length - at : 7000;
-      if (write(file, text + at, piece) != (ssize_t)piece) fail(from);
-    }
-    if (fsync(file) != 0 || close(file) != 0 || rename(from, to) != 0) fail(from);
-    sync_folder("mail/new");
-    newest_mail = number;
-    printf("ack mail %llu %016llx\n", (unsigned long long)number, (unsigned long long)hash(text, length));
-
-    while (newest_mail - oldest_mail >= KEPT) {
-      snprintf(name, sizeof name, "mail/new/%llu", (unsigned long long)oldest_mail);
-      if (unlink(in_root(to, name)) != 0) fail(to);
-      sync_folder("mail/new");
-      printf("ack unmail %llu\n", (unsigned long long)oldest_mail++);
-    }
+  uint64_t state = plan.seed;
+  for (int number = 0;; number++) {
+    char *name = mails[mail_count];
+    snprintf(name, NAME_BYTES, "%s-%d", plan.round, number);
+    deliver_one(name);
+    mail_count++;
+    if (mail_count < MAILS && next_random(&state) % 4) continue;
+    do remove_one(&state);
+    while (mail_count > MAILS);
   }
   return unused;
 }
 
-// Ledger
-
-static void run(const char *sql) {
-  if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK) fail(sql);
+// The argument `name`, or what comes after it.
+static const char *argument(char **arguments, const char *name) {
+  for (; *arguments; arguments++) {
+    if (strncmp(*arguments, name, strlen(name)) == 0) return *arguments + strlen(name);
+  }
+  return NULL;
 }
 
-static sqlite3_stmt *prepare(const char *sql) {
-  sqlite3_stmt *statement;
-  if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK) fail(sql);
-  return statement;
-}
-
-// found transfers COUNT sum SUM bad BAD integrity ANSWER: BAD counts numbers that are missing or twice below the last
-// one, and accounts whose balance does not follow from the transfers.
-static void verify_ledger(void) {
-  int64_t balances[ACCOUNTS], sum = 0;
-  int bad = 0;
-  for (int i = 0; i < ACCOUNTS; i++) balances[i] = BALANCE;
-  sqlite3_stmt *all = prepare("SELECT n, source, target, amount FROM transfers ORDER BY n");
-  int step;
-  while ((step = sqlite3_step(all)) == SQLITE_ROW) {
-    if (sqlite3_column_int64(all, 0) != ++transfers) bad++;
-    balances[sqlite3_column_int(all, 1) % ACCOUNTS] -= sqlite3_column_int64(all, 3);
-    balances[sqlite3_column_int(all, 2) % ACCOUNTS] += sqlite3_column_int64(all, 3);
-  }
-  if (step != SQLITE_DONE) fail("read the transfers");
-  sqlite3_finalize(all);
-  sqlite3_stmt *accounts = prepare("SELECT id, balance FROM accounts ORDER BY id");
-  int known = 0;
-  while ((step = sqlite3_step(accounts)) == SQLITE_ROW) {
-    const int id = sqlite3_column_int(accounts, 0);
-    if (id != known++ || balances[id % ACCOUNTS] != sqlite3_column_int64(accounts, 1)) bad++;
-    sum += sqlite3_column_int64(accounts, 1);
-  }
-  if (step != SQLITE_DONE) fail("read the accounts");
-  sqlite3_finalize(accounts);
-  sqlite3_stmt *integrity = prepare("PRAGMA integrity_check");
-  if (sqlite3_step(integrity) != SQLITE_ROW) fail("integrity_check");
-  printf("found transfers %lld sum %lld bad %d integrity %s\n", (long long)transfers, (long long)sum,
-         bad + (known != ACCOUNTS), sqlite3_column_text(integrity, 0));
-  sqlite3_finalize(integrity);
-}
-
-static void open_ledger(void) {
-  char path[256], sql[128];
-  in_root(path, "ledger.db");
-  struct stat status;
-  const bool is_new = stat(path, &status) != 0;
-  if (sqlite3_open(path, &db) != SQLITE_OK) fail(path);
-  snprintf(sql, sizeof sql, "PRAGMA journal_mode=%s", journal_mode);
-  run(sql);
-  run("PRAGMA synchronous=FULL");
-  // Once it was said to be there, a table that is missing is a loss, not a beginning.
-  if (is_new) {
-    run("BEGIN; CREATE TABLE accounts(id INTEGER PRIMARY KEY, balance INT);"
-        "CREATE TABLE transfers(n INTEGER PRIMARY KEY, source INT, target INT, amount INT)");
-    for (int i = 0; i < ACCOUNTS; i++) {
-      snprintf(sql, sizeof sql, "INSERT INTO accounts VALUES(%d, %d)", i, BALANCE);
-      run(sql);
-    }
-    run("COMMIT");
-  }
-  verify_ledger();
-}
-
-static void transfer(void) {
-  sqlite3_stmt *move = prepare("UPDATE accounts SET balance = balance + ?2 WHERE id = ?1");
-  sqlite3_stmt *note = prepare("INSERT INTO transfers VALUES(?1, ?2, ?3, ?4)");
-  for (;;) {
-    uint64_t state = (uint64_t)++transfers;
-    const int source = (int)(next_random(&state) % ACCOUNTS), target = (source + 1) % ACCOUNTS;
-    const int amount = 1 + (int)(next_random(&state) % 50);
-    run("BEGIN IMMEDIATE");
-    for (int side = 0; side < 2; side++) {
-      sqlite3_bind_int(move, 1, side ? target : source);
-      sqlite3_bind_int(move, 2, side ? amount : -amount);
-      if (sqlite3_step(move) != SQLITE_DONE) fail("update");
-      sqlite3_reset(move);
-    }
-    sqlite3_bind_int64(note, 1, transfers);
-    sqlite3_bind_int(note, 2, source);
-    sqlite3_bind_int(note, 3, target);
-    sqlite3_bind_int(note, 4, amount);
-    if (sqlite3_step(note) != SQLITE_DONE) fail("insert");
-    sqlite3_reset(note);
-    run("COMMIT");
-    printf("ack transfer %lld\n", (long long)transfers);
-  }
+static pthread_t begin(void *(*work)(void *), intptr_t with) {
+  pthread_t thread;
+  if ((errno = pthread_create(&thread, NULL, work, (void *)with)) != 0) fail("pthread_create");
+  return thread;
 }
 
 int main(int argc, char **argv) {
-  if (argc < 3) return 2;
-  root = argv[1];
-  journal_mode = argv[2];
+  if (argc < 6) return 2;
+  char **loads = argv + 5;
+  plan = (struct kill_plan){argv[1], argv[2], argv[3], strtoull(argv[4], NULL, 10), false};
+  const char *journal_mode = argument(loads, "ledger=");
+  const bool has_counters = argument(loads, "counters"), has_mail = argument(loads, "mail");
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-  open_counters();
-  open_mail();
-  open_ledger();
-  for (const char **name = (const char *[]){"counters", "mail", ".", NULL}; *name; name++) sync_folder(*name);
-  printf("ready\n");
-  fflush(stdout);
-  if (argc > 3 && strcmp(argv[3], "verify") == 0) return 0;
+  if (nftw(plan.root, say_entry, 8, FTW_PHYS) != 0) fail(plan.root);
+  if (has_counters) open_counters();
+  if (has_mail) open_mail();
+  if (journal_mode) open_ledgers();
+  sync_folder(".");
+  say("ready");
+  if (argument(loads, "verify")) return 0;
 
-  pthread_t threads[3];
-  for (intptr_t i = 0; i < 3; i++) {
-    if (pthread_create(&threads[i], NULL, i < 2 ? count : deliver, (void *)(i * 2)) != 0) fail("pthread_create");
-  }
-  transfer();
+  plan.hasty = argument(loads, "hasty");
+  pthread_t thread;
+  for (intptr_t i = 0; has_counters && i < COUNTERS; i++) thread = begin(count, i);
+  if (has_mail) thread = begin(deliver, 0);
+  if (journal_mode) transfer(journal_mode);
+  // None of them ends.
+  pthread_join(thread, NULL);
 }

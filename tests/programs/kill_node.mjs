@@ -1,4 +1,4 @@
-// Runs an Emscripten program in a Node process that is killed (SIGKILL, with all its threads) when a line of its
+// Runs Emscripten programs in Node processes that are killed (SIGKILL, with all their threads) when a line of their
 // output says so.
 import { spawn } from 'node:child_process';
 import path from 'node:path';
@@ -6,49 +6,81 @@ import readline from 'node:readline';
 import { killFamilyNow } from '../harness/process-tree.mjs';
 
 const root = path.resolve(import.meta.dirname, '../..');
+const main = path.join(root, 'tests/harness/program-main.cjs');
 
-/**
- * Resolves with the lines that the program wrote. `isTime(line)` says whether the process is to be killed now; a
- * program that ends by itself is an error. It is killed `delay` ms after that line. args, module and prepare are those
- * of runInNode.
- */
-export async function killNodeWhen(isTime, name, { args = [], module = {}, prepare, delay = 0, timeout = 60_000 }) {
-  const program = path.join(root, 'dist/programs', `${name}.js`);
-  const main = path.join(root, 'tests/harness/program-main.cjs');
+// Resolves with how it ended; `hear` gets its lines.
+function start(program, { args = [], module = {}, prepare }, hear) {
   const node = process.env.SABFS_NODE ?? process.execPath;
   const child = spawn(node, [main, JSON.stringify({ program, args, module, prepare })], {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
-  const end = () => killFamilyNow(child.pid);
-  process.once('exit', end);
   let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (data) => (errors += data));
+  readline.createInterface({ input: child.stdout }).on('line', hear);
+  const ended = new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve({ code, signal, errors }));
+  });
+  return { pid: child.pid, ended };
+}
+
+/**
+ * Runs the program once for each of `jobs`, at the same time: {args, module, prepare} are those of runInNode, `lines` is
+ * an array that gets the lines that it writes. `isTime(line)` says of a line of any of them whether all processes are to be
+ * killed now; a program that ends by itself is an error. They are killed `delay` ms after that line, or when the promise of
+ * the function `delay(signal)` is fulfilled; the signal says that nobody waits for it any more.
+ */
+export async function killNodesWhen(isTime, name, jobs, { delay = 0, timeout = 60_000 } = {}) {
+  const program = path.join(root, 'dist/programs', `${name}.js`);
+  const over = new AbortController();
   let killed = false;
+  let come = false;
+  let late = false;
   let later;
+  const processes = [];
+  const end = () => {
+    for (const { pid } of processes) killFamilyNow(pid);
+  };
   const kill = () => {
+    if (over.signal.aborted) return;
     killed = true;
     end();
   };
-  child.stderr.setEncoding('utf8').on('data', (data) => (errors += data));
-  const lines = [];
-  readline.createInterface({ input: child.stdout }).on('line', (line) => {
+  const hear = (line, { lines }) => {
     lines.push(line);
-    if (killed || later || !isTime(line)) return;
+    if (come || !isTime(line)) return;
+    come = true;
     // Without a delay at once, before any other line is read.
-    if (delay) later = setTimeout(kill, delay);
+    if (typeof delay === 'function') delay(over.signal).then(kill);
+    else if (delay) later = setTimeout(kill, delay);
     else kill();
-  });
-  const timer = setTimeout(end, timeout);
-  const [code, signal] = await new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (...how) => resolve(how));
-  });
-  clearTimeout(timer);
-  clearTimeout(later);
-  process.off('exit', end);
-  if (!killed) {
-    const how = code === null ? `was ended (${signal}) after ${timeout} ms` : `ended with code ${code}`;
-    throw new Error(`${name} ${how} before the moment came\n${lines.slice(-5).join('\n')}\n${errors}`);
+  };
+  process.once('exit', end);
+  const timer = setTimeout(() => {
+    late = true;
+    end();
+  }, timeout);
+  try {
+    for (const job of jobs) processes.push(start(program, job, (line) => hear(line, job)));
+    await Promise.all(processes.map(async ({ ended }, i) => {
+      const { code, signal, errors } = await ended;
+      if (killed) return;
+      const how = late ? `was ended after ${timeout} ms` : `ended with code ${code ?? signal}`;
+      throw new Error(`${name} ${how} before the moment came\n${jobs[i].lines.slice(-5).join('\n')}\n${errors}`);
+    }));
+  } finally {
+    over.abort();
+    clearTimeout(timer);
+    clearTimeout(later);
+    process.off('exit', end);
+    if (!killed) end();
   }
+}
+
+/** The same for one program, whose options are those of a job too. Resolves with its lines. */
+export async function killNodeWhen(isTime, name, options) {
+  const lines = [];
+  await killNodesWhen(isTime, name, [{ ...options, lines }], options);
   return lines;
 }
