@@ -30,7 +30,7 @@ function judge(found, more = []) {
   const instance = new Judge(LOADS);
   instance.start([...nothing, ...told, ...more], 4, 'WAL');
   const lines = (what, list) => list.map((one) => `found ${what} ${one}`);
-  instance.start([...lines('entry', entries), ...lines('counter', counters), ...lines('mail', mails),
+  instance.start([...lines('entry', entries.map((name) => `${name} 4096`)), ...lines('counter', counters), ...lines('mail', mails),
     ...lines('tmp', drafts), ...lines('ledger', all), ...rest], 5);
   return instance;
 }
@@ -51,7 +51,7 @@ test('what was acknowledged is not a loss, and what was under way may be there',
 test('what a start has found the next one must find, and nothing else', () => {
   const again = judge({ mails: [...right.mails, '4-3 right'], counters: ['0 7:4 9:2', '1', '2 255:1'] });
   const lines = (counter, mail) => [
-    ...right.entries.filter((name) => !name.endsWith('wal')).map((name) => `found entry ${name}`),
+    ...right.entries.filter((name) => !name.endsWith('wal')).map((name) => `found entry ${name} 4096`),
     `found counter 0 ${counter}`, 'found counter 1', 'found counter 2 255:1',
     'found mail 4-1 right', 'found mail 4-2 right', ...mail,
     ...right.ledgers.map((ledger) => `found ledger ${ledger}`), 'ready',
@@ -59,6 +59,22 @@ test('what a start has found the next one must find, and nothing else', () => {
   again.start(lines('7:4 9:2', ['found mail 4-3 right']), 6);
   assert.throws(() => again.start(lines('7:5 9:2', ['found mail 4-3 right']), 7), /has 5 at place 7/);
   assert.throws(() => again.start(lines('7:4 9:2', []), 7), /mail 4-3 was acknowledged/);
+});
+
+test('a journal that was not synced yet lies until the next transaction', () => {
+  const ledger = (...entries) => [...ledgers.map((mode) => `ledger-${mode}.db 4096`), ...entries].map((one) => `found entry ${one}`);
+  const found = nothing.filter((line) => !line.startsWith('found counter'));
+  const after = (size, mode) => {
+    const instance = new Judge(['ledger']);
+    instance.start(found, 0, mode);
+    instance.start([...ledger(`ledger-DELETE.db-journal ${size}`), ...found], 1, 'PERSIST');
+    return instance;
+  };
+  after(512, 'DELETE').start([...ledger('ledger-DELETE.db-journal 512'), ...found], 2);
+  after(512, 'DELETE').start([...ledger(), ...found], 2);
+  const another = [...ledger('ledger-DELETE.db-journal 1024'), ...found];
+  assert.throws(() => after(512, 'DELETE').start(another, 2), /nobody has made ledger-DELETE/);
+  assert.throws(() => after(0, 'WAL'), /nobody has made ledger-DELETE/);
 });
 
 const wal = (line) => ({ ledgers: right.ledgers.with(2, `WAL ${line}`) });
@@ -99,6 +115,6 @@ for (const [name, pattern, found, more] of [
 }
 
 test('before the first start nothing is there', () => {
-  assert.throws(() => new Judge(LOADS).start(['found entry mail', ...nothing], 0), /nobody has made mail/);
+  assert.throws(() => new Judge(LOADS).start(['found entry mail 0', ...nothing], 0), /nobody has made mail/);
   assert.throws(() => new Judge(LOADS).start(nothing.with(0, 'found counter 0 1:1'), 0), /has 1 at place 1/);
 });

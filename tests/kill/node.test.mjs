@@ -8,7 +8,8 @@ import { APART, chooseSeed, TOGETHER } from './rounds.mjs';
 
 const ROUNDS = Number(process.env.SABFS_KILLS ?? 100);
 
-test(`${ROUNDS} kills of a Node process`, (t) => killNode(t, ROUNDS, chooseSeed(), { sabfs: { durability: 'strict' } }));
+test(`${ROUNDS} kills of a Node process`, (t) =>
+  killNode(t, ROUNDS, chooseSeed(), { sabfs: { durability: 'strict' }, delays: [50, 1000] }));
 
 // What is written and not flushed is lost with the power, not with the process.
 test('10 kills of a Node process that does not wait for flushes', (t) =>

@@ -24,10 +24,13 @@ export function chooseSeed() {
   return process.env.SABFS_SEED ? Number(process.env.SABFS_SEED) : Math.floor(Math.random() * 2 ** 32);
 }
 
-/** A folder that goes with the test. */
+/** A folder that goes with the test. What failed is kept, to be looked at. */
 export function temporaryFolder(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sabfs-kill-'));
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  t.after(() => {
+    if (t.passed) fs.rmSync(folder, { recursive: true, force: true });
+    else console.error(`volumes as they were found: ${folder}`);
+  });
   return folder;
 }
 
@@ -93,8 +96,7 @@ export async function runRounds(name, count, seed, { layouts = [TOGETHER, APART]
       await round({ jobs, killed, last, said, moment });
       for (const { volume, lines } of jobs) judges.get(volume).start(lines, number, last ? null : mode);
     } catch (error) {
-      error.message = `${said}: ${error.message}`;
-      throw error;
+      throw new Error(`${said}: ${error.message}`, { cause: error });
     }
     if (last) break;
     killed = jobs.map(({ volume }) => volume);

@@ -87,12 +87,12 @@ static void make_folder(const char *name) {
   if (mkdir(in_root(path, name), 0777) != 0 && errno != EEXIST) fail(path);
 }
 
-// Everything that is there, before anybody opens it; what is in the spool's folders read_spool() says.
+// found entry PATH SIZE: everything that is there, before anybody opens it; what is in the spool's folders read_spool() says.
 static int say_entry(const char *path, const struct stat *status, int kind, struct FTW *at) {
-  (void)status, (void)kind;
+  (void)kind;
   const char *name = path + strlen(plan.root) + 1;
   if (at->level > 0 && strncmp(name, "mail/new/", 9) != 0 && strncmp(name, "mail/tmp/", 9) != 0)
-    say("found entry %s", name);
+    say("found entry %s %lld", name, (long long)status->st_size);
   return 0;
 }
 
