@@ -24,8 +24,6 @@ addToLibrary({
       var standby = {
         worker, request: {...SABFSKeeper.request(options), 'follows': true, 'before': heir || alive},
       };
-      // It must not keep the process alive, which waits for nothing.
-      worker.unref?.();
       standby.waits = new Promise((resolve) => {
         standby.served = SABFSKeeper.open(worker, options, doing, standby.request, (message) => {
           if (message['waiting']) resolve();
@@ -33,6 +31,8 @@ addToLibrary({
         });
         standby.served.then(resolve, resolve);
       });
+      // It must not keep the process alive, which waits for nothing. Not before: whoever listens waits.
+      worker.unref?.();
       return standby;
     },
 
