@@ -50,7 +50,7 @@ pub const OFF: &[Off] = &[
 ];
 
 /// One bit in so many of the bodies of records.
-const BODY_ONE_IN: usize = 64;
+const BODY_ONE_IN: usize = 128;
 /// One bit in so many of the metadata of images; one image has all.
 const IMAGE_ONE_IN: usize = 32;
 /// One bit in so many of what has no meaning.
@@ -63,7 +63,10 @@ fn journals() -> Vec<Which> {
 
 fn images() -> Vec<Which> {
     let shapes = [Shape::Kinds, Shape::Deep, Shape::Few, Shape::Takeover, Shape::New];
-    shapes.into_iter().flat_map(|shape| [true, false].map(|settled| (shape, End::Closed, settled))).collect()
+    shapes
+        .into_iter()
+        .flat_map(|shape| [true, false].map(|settled| (shape, End::Closed, settled)))
+        .collect()
 }
 
 fn all() -> Vec<Which> {
@@ -76,12 +79,13 @@ fn all() -> Vec<Which> {
 fn rotating(bytes: Range<usize>, one_in: usize, phase: usize) -> impl Iterator<Item = usize> {
     let all = one_in == 1;
     let every = (one_in / 8).max(1);
-    bytes.flat_map(move |byte| {
-        (0..8).map(move |bit| (byte, bit)).filter(move |(byte, bit)| {
-            all || byte % every == phase % every && *bit == (byte / every + phase) % 8
+    bytes
+        .flat_map(move |byte| {
+            (0..8).map(move |bit| (byte, bit)).filter(move |(byte, bit)| {
+                all || byte % every == phase % every && *bit == (byte / every + phase) % 8
+            })
         })
-    })
-    .map(|(byte, bit)| byte * 8 + bit)
+        .map(|(byte, bit)| byte * 8 + bit)
 }
 
 fn bits(file: usize, bits: impl Iterator<Item = usize>) -> impl Iterator<Item = Case> {
@@ -175,9 +179,12 @@ fn pairs(sample: &Sample, phase: usize, long: bool) -> Vec<Case> {
         [start, start + BLOCK_SIZE / 2].map(|copy| journal(copy..copy + 72))
     });
     let mut places: Vec<(usize, Range<usize>)> = headers.collect();
-    places.extend(sample.layout.records().flat_map(|record| {
-        [record.head(), record.range(), record.head()].map(journal)
-    }));
+    places.extend(
+        sample
+            .layout
+            .records()
+            .flat_map(|record| [record.head(), record.range(), record.head()].map(journal)),
+    );
     places.extend(metadata(sample).into_iter().map(|block| (IMAGE, bytes_of(block))));
     let flip = |(file, bytes): &(usize, Range<usize>), rng: &mut Rng| {
         Harm::bit(*file, (bytes.start + rng.below(bytes.len())) * 8 + rng.below(8))

@@ -1,7 +1,7 @@
 //! Where in an undamaged journal headers and records lie.
 
 use sabfs::format::BLOCK_SIZE;
-use sabfs::format::journal::{RecordHeader, SEGMENTS, SegmentHeader, record_header_blocks};
+use sabfs::format::journal::{RecordHeader, SEGMENTS, SegmentHeader};
 use sabfs::sim::FileBytes;
 use std::ops::Range;
 
@@ -31,11 +31,6 @@ impl Record {
     /// The bytes of its blocks, and of the rest of the last block of numbers.
     pub fn body(&self) -> Range<usize> {
         self.head().end..self.range().end
-    }
-
-    /// Where the copy of a block begins, if it has one.
-    pub fn first_block(&self) -> usize {
-        self.block + record_header_blocks(self.header.count) as usize
     }
 }
 

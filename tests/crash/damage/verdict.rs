@@ -53,8 +53,13 @@ impl<'a> Court<'a> {
         }
         let allowed = match second {
             None => self.allowed(first),
-            // Two at once: what is told apart for one may look like a torn write for two. It is a commit, though.
-            Some(_) => Allowed { refusal: true, commits: 0..=self.sample.last() },
+            // Two at once may take a witness with what it vouches for. It is a commit, though, and a volume that is
+            // there is never taken for one that is yet to be made.
+            Some(second) => {
+                let oldest = [first, second].map(|harm| *self.allowed(harm).commits.start());
+                let made = usize::from(self.sample.shape == Shape::New && !oldest.contains(&0));
+                Allowed { refusal: true, commits: made..=self.sample.last() }
+            }
         };
         let stale = second.is_none() && self.is_stale(first, &files);
         let last = self.sample.last();
