@@ -35,6 +35,8 @@ pub struct Config {
     pub others_take_room: bool,
     /// See `Trace::lying_image_flushes`.
     pub lying_image_flushes: bool,
+    /// What is whole in a damaged journal is saved, as `sabfs check --repair` does.
+    pub salvage: bool,
 }
 
 impl Config {
@@ -49,6 +51,7 @@ impl Config {
             same_keys: false,
             others_take_room: false,
             lying_image_flushes: false,
+            salvage: false,
         }
     }
 
@@ -79,6 +82,7 @@ impl Config {
         let mut options =
             OpenOptions::new([7; 16], Box::new(random)).with_rules(self.limits, self.rules);
         (options.segment_blocks, options.resume) = (self.segment_blocks, resume);
+        (options.salvage, options.all_blocks) = (self.salvage, self.salvage);
         let (image_file, journal_file) = disk.devices();
         let clock = Box::new(|| CLOCK_MS.get());
         Keeper::open(image, image_file, journal_file, options, clock, &mut |_| ())

@@ -4,14 +4,15 @@ use super::families::Case;
 use super::harm::{Harm, What};
 use super::samples::{Sample, Shape};
 use crate::fuzzing::tree::Tree;
-use crate::machine::{self, SimKeeper};
+use crate::machine::{self, Config, SimKeeper};
 use crate::model::operations::content;
-use crate::model::volumes::{HeapVolume, ROOT, file};
-use sabfs::core::check::{Finding, check};
+use crate::model::volumes::{self, HeapVolume, ROOT, file};
+use sabfs::core::check::{Finding, check, repair};
+use sabfs::core::{Core, Image, read_superblock};
 use sabfs::errno::Errno;
 use sabfs::format::BLOCK_SIZE;
-use sabfs::persist::Found;
 use sabfs::persist::sim::{IMAGE, JOURNAL};
+use sabfs::persist::{Found, OpenError};
 use sabfs::sim::{Files, Recorder, SECTOR};
 use std::ops::RangeInclusive;
 
@@ -24,7 +25,8 @@ pub enum Outcome {
     Before,
     /// An error, in words without numbers.
     Refused(String),
-    /// A metadata block of the image is as an earlier commit left it: nothing tells.
+    /// Older content that nothing tells from the right one: a metadata block of the image is as an earlier commit left
+    /// it, or the older segment has lost its header before it was checkpointed.
     Stale,
 }
 
@@ -53,21 +55,18 @@ impl<'a> Court<'a> {
         }
         let allowed = match second {
             None => self.allowed(first),
-            // Two at once may take a witness with what it vouches for. It is a commit, though, and a volume that is
-            // there is never taken for one that is yet to be made.
-            Some(second) => {
-                let oldest = [first, second].map(|harm| *self.allowed(harm).commits.start());
-                let made = usize::from(self.sample.shape == Shape::New && !oldest.contains(&0));
-                Allowed { refusal: true, commits: made..=self.sample.last() }
-            }
+            Some(second) => self.allowed_for_two(first, second),
         };
-        let stale = second.is_none() && self.is_stale(first, &files);
+        let stale = match second {
+            None => self.is_stale(first, &files) || self.is_headless(first, first),
+            Some(second) => self.is_headless(first, second),
+        };
         let last = self.sample.last();
-        match self.look(&files, go_on) {
-            Ok(Ok(_)) | Err(_) if stale => Ok(Outcome::Stale),
+        match self.look(&files, go_on && !stale) {
             Ok(Ok(Some(commit))) if commit == last && allowed.commits.contains(&last) => {
                 Ok(Outcome::Last)
             }
+            Ok(Ok(_)) | Err(_) if stale => Ok(Outcome::Stale),
             Ok(Ok(Some(commit))) if allowed.commits.contains(&commit) => Ok(Outcome::Before),
             Ok(Ok(Some(commit))) => Err(format!("commit {commit} of {last}")),
             Ok(Ok(None)) => Err("it holds no commit's tree".into()),
@@ -100,6 +99,32 @@ impl<'a> Court<'a> {
         }
     }
 
+    /// Two at once may take a witness with what it vouches for: then the volume is that of the commit before.
+    fn allowed_for_two(&self, first: Harm, second: Harm) -> Allowed {
+        let last = self.sample.last();
+        let before = |harm: Harm| {
+            let record = self.sample.layout.record_at(harm.range().start);
+            let record = record.filter(|record| harm.file == JOURNAL && record.header.count > 0);
+            let commit = record.and_then(|record| self.sample.commit_of(record.header.seq));
+            commit.map_or(last, |commit| commit.saturating_sub(1))
+        };
+        Allowed { refusal: true, commits: before(first).min(before(second))..=last }
+    }
+
+    /// Whether the older segment has lost its header with both copies: if it was not checkpointed, its records are
+    /// missing, and nothing tells. If there is only one, the volume may be taken for one that is yet to be made.
+    fn is_headless(&self, first: Harm, second: Harm) -> bool {
+        let layout = &self.sample.layout;
+        let [older, newest] = [1 - layout.newest, layout.newest].map(|index| &layout.segments[index]);
+        let only = if older.header.is_some() { older } else { newest };
+        let hits = |harm: Harm, copy: usize| {
+            let start = only.block * BLOCK_SIZE + copy * BLOCK_SIZE / 2;
+            let range = harm.range();
+            harm.file == JOURNAL && range.start < start + SECTOR && start < range.end
+        };
+        [0, 1].iter().all(|&copy| hits(first, copy) || hits(second, copy))
+    }
+
     /// Whether a block of the image is whole and as it was once.
     fn is_stale(&self, harm: Harm, files: &Files) -> bool {
         let block = |files: &Files| {
@@ -118,7 +143,12 @@ impl<'a> Court<'a> {
         let (store, keeper, found) = match self.sample.config.open(&disk) {
             Ok(opened) => opened,
             Err(_) if disk.steps() > 0 => return Err("it was refused, and yet written to".into()),
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => {
+                if go_on && matches!(error, OpenError::JournalDamaged { .. }) {
+                    self.save(files).map_err(|wrong| format!("saving what is whole: {wrong}"))?;
+                }
+                return Ok(Err(error.to_string()));
+            }
         };
         if found == Found::New {
             // What a volume was before its first commit.
@@ -144,6 +174,39 @@ impl<'a> Court<'a> {
             self.go_on(&disk, &tree, volume, keeper).map_err(|wrong| format!("going on: {wrong}"))?;
         }
         Ok(Ok(commit))
+    }
+
+    /// What is whole in a damaged journal is saved and mended, as `sabfs check --repair` does; if all can be mended,
+    /// the volume opens as ever.
+    fn save(&self, files: &Files) -> Result<(), String> {
+        let disk = Recorder::new(files.clone());
+        let config = Config { salvage: true, ..self.sample.config };
+        let (store, mut keeper, found) = match config.open(&disk) {
+            Ok(opened) => opened,
+            Err(_) if disk.steps() > 0 => return Err("it was refused, and yet written to".into()),
+            Err(_) => return Ok(()),
+        };
+        if found == Found::New {
+            // The tool looks in memory first, and says that there is nothing.
+            return Ok(());
+        }
+        let image = Image::attach(store, 1).map_err(|errno| errno.to_string())?;
+        // Of a damaged superblock nothing can be saved.
+        let Ok(superblock) = read_superblock(&image) else { return Ok(()) };
+        let core = Core::new(image, superblock);
+        let repaired = repair(&core, volumes::now(), &mut || keeper.commit_now());
+        let left = repaired.map_err(|errno| format!("repair: {errno}"))?.left;
+        if !left.is_clean() {
+            return Ok(());
+        }
+        keeper.stop().map_err(|errno| format!("a commit: {errno}"))?;
+        drop((core, keeper));
+        for _ in 0..2 {
+            let (volume, _keeper) = self.sample.config.mount(&disk)?;
+            sound(&volume)?;
+            Tree::of_volume(&volume).map_err(|errno| format!("it cannot be read: {errno}"))?;
+        }
+        Ok(())
     }
 
     /// The volume opens once more with the same tree, and keeps what is done then.
