@@ -112,8 +112,8 @@ fn side_by_side(sample: &Sample, cases: &[Case], first: usize, one_in: usize, su
 pub fn again(name: &str) -> Option<Result<String, String>> {
     let (of, harms) = name.split_once('@')?;
     let samples = Samples::new(sabfs::persist::Rules::default());
-    let all = super::families::ALL.iter().flat_map(|family| (family.samples)());
-    let sample = all.map(|(shape, end, settled)| (shape, end, settled)).find_map(|which| {
+    let mut all = super::families::ALL.iter().flat_map(|family| (family.samples)());
+    let sample = all.find_map(|which| {
         (super::samples::name(which) == of).then(|| samples.get(which.0, which.1, which.2))
     })?;
     let mut harms = harms.split('+').map(str::parse);
