@@ -63,6 +63,19 @@ fn table() {
 }
 
 #[test]
+fn no_table() {
+    let sample = Sample::new();
+    let capacity_blocks = sample.volume.image().capacity_blocks();
+    let mut image = volumes::sealed_image(&sample.volume);
+    image[3 * BLOCK_SIZE..4 * BLOCK_SIZE].fill(0);
+    let store = volumes::store_of_image(&image, capacity_blocks);
+    let refused = Volume::load(store, 1, volumes::now).err().unwrap().to_string();
+    assert!(refused.contains("mode of inode 1"), "{refused}");
+    sample.edit_inode(1, |raw| raw.mode = 0.into());
+    sample.expect(Finding::Table(Corrupt::InodeField { inode: 1, field: "mode" }));
+}
+
+#[test]
 fn table_start() {
     let sample = Sample::new();
     sample.move_table();

@@ -337,3 +337,47 @@ fn what_is_whole_in_a_damaged_journal_is_saved() {
     tool.imported(&archive(&[entry(b'0', b"later", b"", b"again")]), &[]);
     assert_eq!(tool.done(&["cat", "V", "/later"]), b"again");
 }
+
+/// A damaged journal is told with what to do, by the check as by everything else, and nothing is written.
+#[test]
+fn a_damaged_journal_is_told() {
+    let tool = Tool::new();
+    some(&tool);
+    let image = fs::read(tool.path("V/image")).unwrap();
+    let sound = fs::read(tool.path("V/journal")).unwrap();
+    let record = last_record(&sound);
+    let header = record.start - 4096;
+    let told = |journal: &[u8], code: i32, messages: &[&str]| {
+        fs::write(tool.path("V/journal"), journal).unwrap();
+        for arguments in [&["check", "V"][..], &["ls", "V"]] {
+            let output = tool.run(arguments);
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+            messages.iter().for_each(|message| assert!(said.contains(message), "{message}: {said}"));
+        }
+        assert!(fs::read(tool.path("V/image")).unwrap() == image, "nothing was changed");
+        assert!(fs::read(tool.path("V/journal")).unwrap() == journal, "nothing was changed");
+    };
+    let damaged = |place: std::ops::Range<usize>| {
+        let mut journal = sound.clone();
+        journal[place].iter_mut().for_each(|byte| *byte ^= 0x10);
+        journal
+    };
+    told(&sound, 0, &[]);
+    // One bit in the header's copies, and in the note behind the record, is missed by nobody.
+    for at in [header, header + 60, header + 2048 + 40, record.end, record.end + 50] {
+        told(&damaged(at..at + 1), 0, &[]);
+    }
+    let restore = "restore image and journal from the same copy";
+    for at in [record.start, record.start + 30, record.start + 64, record.end - 1] {
+        told(&damaged(at..at + 1), 2, &["journal is damaged (a durable record is gone)", restore]);
+    }
+    let lost = damaged(header..header + 4096);
+    told(&lost, 2, &["journal is damaged (the header of the newer segment is gone)", restore]);
+    told(&sound[..sound.len() / 2], 2, &["journal is cut off", restore]);
+    told(&[], 2, &["journal is missing: restore the file `journal`"]);
+    let other = Tool::new();
+    // Until nothing of the volume itself is in its journal any more.
+    (0..2).for_each(|_| other.tamper(|_, _| ()));
+    told(&fs::read(other.path("V/journal")).unwrap(), 2, &["of different volumes: restore both"]);
+}

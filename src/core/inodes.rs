@@ -257,7 +257,12 @@ pub fn for_each_table_block<S: Store>(
     visit: &mut dyn FnMut(TableBlock, &Block) -> Result<()>,
 ) -> Result<()> {
     let first = core.superblock.inode_file_block;
-    let table = parse(&core.image, INO_INODE_FILE, slot_in(first, INO_INODE_FILE))?;
+    let table = parse(&core.image, INO_INODE_FILE, slot_in(first, INO_INODE_FILE));
+    let table = table.map_err(|error| match error {
+        // There is none where the table's own inode has to be.
+        Error::Os(_) => Corrupt::InodeField { inode: INO_INODE_FILE, field: "mode" }.into(),
+        corrupt => corrupt,
+    })?;
     let size = table.raw.size.get();
     let bad = Corrupt::InodeField { inode: INO_INODE_FILE, field: "size" };
     let parts = u32::try_from(size / BLOCK_SIZE as u64).map_err(|_| bad)?;

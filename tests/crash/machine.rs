@@ -9,12 +9,12 @@ use crate::model::volumes::{self, HeapVolume};
 use crate::model::world::World;
 use sabfs::core::Image;
 use sabfs::errno::Errno;
-use sabfs::persist::{Device, Found, Keeper, Limits, OpenOptions, Rules};
+use sabfs::persist::{Device, Found, Keeper, Limits, Mark, OpenError, OpenOptions, Rules, Turn};
 use sabfs::sim::{Choice, Files, Point, Recorder, RecordingDevice, Step, Trace};
 use sabfs::store::runtime::{self, Durability};
 use sabfs::store::{HeapStore, Store};
 use sabfs::vfs::{Committer, Volume};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub others_take_room: bool,
     /// See `Trace::lying_image_flushes`.
     pub lying_image_flushes: bool,
+    /// What is whole in a damaged journal is saved, as `sabfs check --repair` does.
+    pub salvage: bool,
 }
 
 impl Config {
@@ -49,14 +51,26 @@ impl Config {
             same_keys: false,
             others_take_room: false,
             lying_image_flushes: false,
+            salvage: false,
         }
     }
 
     /// Opens the files, in a store of its own.
-    pub fn open(&self, disk: &Recorder) -> Result<(Arc<HeapStore>, SimKeeper, Found), String> {
+    pub fn open(&self, disk: &Recorder) -> Result<(Arc<HeapStore>, SimKeeper, Found), OpenError> {
         let store = empty_store(runtime::store_size_bytes(self.blocks));
         Image::prepare(&store, 1, self.durability).unwrap();
-        let image = Image::attach(store.clone(), 2).unwrap();
+        let (keeper, found) = self.keeper(disk, store.clone(), None)?;
+        Ok((store, keeper, found))
+    }
+
+    /// A keeper of these files in a store; `resume` is the mark of the one that had it before.
+    fn keeper(
+        &self,
+        disk: &Recorder,
+        store: Arc<HeapStore>,
+        resume: Option<Mark>,
+    ) -> Result<(SimKeeper, Found), OpenError> {
+        let image = Image::attach(store, 2).unwrap();
         // Another one each time, and yet the same when everything is repeated.
         let mut key = if self.same_keys { 0 } else { disk.current().journal().hash() };
         let same_keys = self.same_keys;
@@ -67,23 +81,27 @@ impl Config {
         };
         let mut options =
             OpenOptions::new([7; 16], Box::new(random)).with_rules(self.limits, self.rules);
-        options.segment_blocks = self.segment_blocks;
+        (options.segment_blocks, options.resume) = (self.segment_blocks, resume);
+        (options.salvage, options.all_blocks) = (self.salvage, self.salvage);
         let (image_file, journal_file) = disk.devices();
-        let (keeper, found) =
-            Keeper::open(image, image_file, journal_file, options, Box::new(|| 0), &mut |_| ())
-                .map_err(|error| error.to_string())?;
-        Ok((store, keeper, found))
+        let clock = Box::new(|| CLOCK_MS.get());
+        Keeper::open(image, image_file, journal_file, options, clock, &mut |_| ())
     }
 
     /// Opens and mounts the files; makes a volume if there is none.
     pub fn mount(&self, disk: &Recorder) -> Result<(HeapVolume, SimKeeper), String> {
-        let (store, keeper, found) = self.open(disk)?;
+        let (store, keeper, found) = self.open(disk).map_err(|error| error.to_string())?;
         let volume = match found {
             Found::New => Volume::format(store, 1, volumes::now, [7; 32]).map_err(|e| e.to_string())?,
             Found::Volume(_) => load(store)?,
         };
         Ok((volume, keeper))
     }
+}
+
+thread_local! {
+    /// The keepers' clock of this thread, which stands still but for [`Machine::idle`].
+    static CLOCK_MS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// A store of zeros: one that nobody uses any more, as new memory is what costs most.
@@ -163,6 +181,7 @@ impl Machine {
     /// A volume that is yet to be made: the trace begins with two empty files.
     pub fn new(config: Config) -> Self {
         volumes::set_now(None);
+        CLOCK_MS.set(0);
         let disk = Recorder::default();
         let (volume, keeper) = config.mount(&disk).unwrap_or_else(|error| panic!("{error}"));
         Self::with(config, disk, volume, keeper, Oracle::new(volumes::now()), true)
@@ -171,6 +190,7 @@ impl Machine {
     /// A volume that is there; the trace begins after it was opened.
     pub fn on(config: Config, base: &Base) -> Self {
         volumes::set_now(Some(base.oracle.now));
+        CLOCK_MS.set(0);
         let disk = Recorder::new(base.files.clone());
         let (volume, keeper) = config.mount(&disk).unwrap_or_else(|error| panic!("{error}"));
         // Also without the rule that opening flushes.
@@ -259,6 +279,28 @@ impl Machine {
     /// A turn of the keeper, which may do a part of a checkpoint.
     pub fn turn(&self) {
         self.keeper.lock().turn(0);
+    }
+
+    /// Time goes by, and nobody wants anything of the keeper.
+    pub fn idle(&self) {
+        for _ in 0..4 {
+            CLOCK_MS.set(CLOCK_MS.get() + 1001);
+            while self.keeper.lock().turn(0) != Turn::Idle {}
+        }
+    }
+
+    /// The keeper stops in order.
+    pub fn stop(&self) {
+        self.keeper.lock().stop().expect("no call fails");
+    }
+
+    /// The keeper dies, and another one goes on with the files and with what is in the store.
+    pub fn take_over(&self) {
+        let mut keeper = self.keeper.lock();
+        let store = keeper.image().store().clone();
+        let mark = Mark::kept(&store);
+        let next = self.config.keeper(&self.disk, store, Some(mark));
+        *keeper = next.unwrap_or_else(|error| panic!("{error}")).0;
     }
 
     /// Mounts the files anew.

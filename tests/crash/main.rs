@@ -4,6 +4,7 @@
 //! ```text
 //! crash [--long] [FAMILY…]     all families and rules, or some of them; also `rules`
 //! crash FAMILY:NUMBER@STATE    one state again, as a failure names it
+//! crash SAMPLE@DAMAGE          one damage again
 //! ```
 
 #[path = "../model/mod.rs"]
@@ -11,6 +12,7 @@ mod model;
 
 mod ace;
 mod busy;
+mod damage;
 mod directed;
 mod families;
 mod fuzzing;
@@ -20,7 +22,17 @@ mod rules;
 
 use fuzzing::machine;
 use report::Report;
+use std::cell::RefCell;
 use std::process::ExitCode;
+
+thread_local! {
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// What the last panic of this thread said, and where it was.
+fn last_panic() -> String {
+    LAST_PANIC.take()
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +43,8 @@ fn main() -> ExitCode {
     let long = std::env::var_os("SABFS_LONG").is_some() || arguments.iter().any(|a| a == "--long");
     let names: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|name| !name.starts_with('-')).collect();
+    // What a panic of a workload says is part of its failure.
+    std::panic::set_hook(Box::new(|panic| LAST_PANIC.set(format!("a panic: {panic}"))));
     if let [state] = names[..]
         && state.contains('@')
     {
@@ -42,17 +56,21 @@ fn main() -> ExitCode {
         **name != "rules"
             && families.iter().all(|family| family.name != **name)
             && rules::ALL.iter().all(|rule| rule.name != **name)
+            && damage::ALL.iter().all(|family| family.name != **name)
+            && damage::OFF.iter().all(|off| off.name != **name)
     });
     if let Some(name) = unknown {
         eprintln!("there is no family and no rule {name}");
         return ExitCode::FAILURE;
     }
-    // What a panic of a workload says is part of its failure.
-    std::panic::set_hook(Box::new(|_| ()));
     let mut report = Report::new();
     report.explore(&families, wanted);
+    report.damage(long, wanted);
     for rule in rules::ALL.iter().filter(|rule| wanted(rule.name) || names.contains(&"rules")) {
         report.without(rule, &families);
+    }
+    for off in damage::OFF.iter().filter(|off| wanted(off.name) || names.contains(&"rules")) {
+        report.damage_without(off);
     }
     report.finish()
 }

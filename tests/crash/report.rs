@@ -1,7 +1,9 @@
 //! Runs workloads on all processors, and says what came of it.
 
+use super::damage;
 use super::families::{self, Change, Family};
 use super::rules::Off;
+use sabfs::persist::Rules;
 use sabfs::sim::{Effort, Explorer, Found, StateId};
 use std::collections::HashSet;
 use std::io::Write;
@@ -104,6 +106,9 @@ fn side_by_side(
 pub struct Report {
     started: Instant,
     distinct: HashSet<u64>,
+    /// Damages that are flipped bits, and others.
+    flips: usize,
+    lost: usize,
     failed: usize,
     /// Where the test runner wants a line for each case.
     file: Option<std::fs::File>,
@@ -113,7 +118,7 @@ impl Report {
     pub fn new() -> Self {
         let file = std::env::var_os("SABFS_REPORT")
             .map(|path| std::fs::File::create(path).expect("the report can be written"));
-        Self { started: Instant::now(), distinct: HashSet::new(), failed: 0, file }
+        Self { started: Instant::now(), distinct: HashSet::new(), flips: 0, lost: 0, failed: 0, file }
     }
 
     fn case(&mut self, name: &str, passed: bool) {
@@ -199,8 +204,46 @@ impl Report {
         self.case(&format!("without {}", rule.name), failing > 0);
     }
 
+    /// Damages volumes with all rules on.
+    pub fn damage(&mut self, long: bool, wanted: impl Fn(&str) -> bool) {
+        let samples = damage::Samples::new(Rules::default());
+        for family in damage::ALL.iter().filter(|family| wanted(family.name)) {
+            let started = Instant::now();
+            let sum = damage::run(family, &samples, long, 1);
+            let word = if sum.wrong == 0 { "ok  " } else { "FAIL" };
+            let refused: usize = sum.refused.values().sum();
+            let damage::Sum { samples, cases, last, before, stale, wrong, .. } = sum;
+            print!("{word} {}: {cases} damages of {samples} volumes: {refused} refused", family.name);
+            print!(", {last} with the last commit, {before} with one before, {stale} not noticed");
+            println!(", {wrong} failing, {} s", started.elapsed().as_secs());
+            for (error, count) in &sum.refused {
+                println!("  {count} times: {error}");
+            }
+            for (count, failure) in sum.failures.values() {
+                println!("  {count} failing as {failure}");
+            }
+            *if family.bits { &mut self.flips } else { &mut self.lost } += cases;
+            self.case(family.name, wrong == 0);
+        }
+    }
+
+    /// Damages volumes without a rule, which must be missed.
+    pub fn damage_without(&mut self, off: &damage::Off) {
+        let samples = damage::Samples::new(Rules::without(&[off.rule]));
+        let family = damage::ALL.iter().find(|family| family.name == off.family).expect("a family");
+        let sum = damage::run(family, &samples, false, off.one_in);
+        let word = if sum.wrong > 0 { "ok  " } else { "FAIL" };
+        println!("{word} without {}: {} failing of {} damages", off.name, sum.wrong, sum.cases);
+        if let Some((_, failure)) = sum.failures.values().next() {
+            println!("       {}", failure.lines().next().unwrap_or_default());
+        }
+        self.case(&format!("without {}", off.name), sum.wrong > 0);
+    }
+
     pub fn finish(self) -> ExitCode {
         println!("crash states: {}", self.distinct.len());
+        println!("bit flips: {}", self.flips);
+        println!("lost sectors and blocks: {}", self.lost);
         println!("{} failed cases, {} s", self.failed, self.started.elapsed().as_secs());
         if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
@@ -208,6 +251,10 @@ impl Report {
 
 /// Looks at one state again, which a failure named `FAMILY:NUMBER@STATE`.
 pub fn replay(state: &str, long: bool) -> ExitCode {
+    if let Some(outcome) = damage::again(state) {
+        println!("{}", outcome.as_ref().unwrap_or_else(|wrong| wrong));
+        return if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let families = families::all(long);
     let parsed = state.split_once('@').and_then(|(workload, id)| {
         let (name, number) = workload.split_once(':')?;
