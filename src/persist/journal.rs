@@ -169,6 +169,11 @@ impl<D: Device> Journal<D> {
         let doing = |error| DeviceError { doing: "make the journal", ..error };
         let size = self.segment_start(SEGMENTS);
         let zeros = vec![0; CHUNK_BYTES.min(usize::try_from(size).unwrap_or(CHUNK_BYTES))];
+        if self.device.size_bytes()? > BLOCK {
+            // The record of a first try must never be there without the header that it had: that is damage.
+            self.device.write_all(BLOCK, &zeros[..BLOCK_SIZE]).map_err(doing)?;
+            self.flush()?;
+        }
         let mut at = 0;
         while at < size {
             let count = usize::try_from(size - at).unwrap_or(zeros.len()).min(zeros.len());

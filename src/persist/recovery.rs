@@ -147,7 +147,11 @@ pub fn open_volume<S: Store, D: Device>(
     } = options;
     let segment_blocks = segment_blocks.clamp(SEGMENT_BLOCKS_MIN, SEGMENT_BLOCKS_MAX);
 
+    let lost = OpenError::JournalDamaged { what: "no segment has a valid header" };
     if !merged.committed && head.as_flattened().iter().all(|&byte| byte == 0) {
+        if read.headless && rules.on(Rule::HeaderGone) {
+            return Err(lost);
+        }
         if read_only {
             let journal = Journal::new(journal_device, uuid, segment_blocks, random, rules);
             let disk = Disk::new(file, journal, rules);
@@ -164,7 +168,7 @@ pub fn open_volume<S: Store, D: Device>(
     let superblock = Superblock::choose([&head[0], &head[1]])?;
     let geometry = superblock.geometry;
     let read_only = read_only || superblock.read_only;
-    if !read.found.is_empty() && read.uuid != superblock.uuid {
+    if !read.found.is_empty() && (read.uuid != superblock.uuid || is_other(&mut file, &read.uuid)?) {
         return Err(OpenError::OtherVolume);
     }
     if geometry.image_blocks() > image.capacity_blocks() {
@@ -178,7 +182,7 @@ pub fn open_volume<S: Store, D: Device>(
     if read.found.is_empty() && !adopt {
         return Err(match read.size_bytes {
             0 => OpenError::NoJournal,
-            _ => OpenError::JournalDamaged { what: "no segment has a valid header" },
+            _ => lost,
         });
     }
     if resume.is_none() {
@@ -226,6 +230,18 @@ pub fn open_volume<S: Store, D: Device>(
     Ok(Opened { found: Found::Volume(superblock), disk, read_only, mark })
 }
 
+/// Whether a superblock in the image itself is that of another volume: the journal may have a copy of its own.
+fn is_other<D: Device>(file: &mut ImageFile<D>, uuid: &[u8; 16]) -> Result<bool, DeviceError> {
+    let mut bytes = [0; BLOCK_SIZE];
+    for block in 0..2 {
+        file.read(block, &mut bytes)?;
+        if Superblock::check(&bytes, block).is_ok_and(|superblock| superblock.uuid != *uuid) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A segment with a valid header.
 struct Valid {
     index: usize,
@@ -241,6 +257,8 @@ struct Read {
     uuid: [u8; 16],
     /// The older one first.
     found: Vec<Valid>,
+    /// There is no header, but what looks like a record.
+    headless: bool,
     /// What is missing was left out.
     salvaged: bool,
 }
@@ -254,8 +272,14 @@ impl Read {
 
 fn read_journal<D: Device>(device: &mut D, rules: Rules, save: bool) -> Result<Read, OpenError> {
     let size_bytes = device.size_bytes()?;
-    let mut read =
-        Read { size_bytes, segment_blocks: 0, uuid: [0; 16], found: Vec::new(), salvaged: save };
+    let mut read = Read {
+        size_bytes,
+        segment_blocks: 0,
+        uuid: [0; 16],
+        found: Vec::new(),
+        headless: false,
+        salvaged: save,
+    };
     let mut headers = [None; SEGMENTS];
     headers[0] = read_header(device, 0, rules)?;
     // Without the first header only the file's length tells where the second one is.
@@ -265,7 +289,11 @@ fn read_journal<D: Device>(device: &mut D, rules: Rules, save: bool) -> Result<R
         headers[1] = read_header(device, u64::from(segment_blocks) * BLOCK, rules)?;
     }
     let valid: Vec<SegmentHeader> = headers.into_iter().flatten().collect();
-    let Some(first) = valid.first() else { return Ok(read) };
+    let Some(first) = valid.first() else {
+        // Records are only written behind a header that is durable.
+        read.headless = RecordHeader::claimed(&read_span(device, BLOCK, BLOCK_SIZE)?).is_some();
+        return Ok(read);
+    };
     if valid.iter().any(|header| header.segment_blocks != segment_blocks) {
         return Err(OpenError::JournalDamaged { what: "the segments' sizes differ" });
     }

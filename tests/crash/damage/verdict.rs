@@ -112,17 +112,16 @@ impl<'a> Court<'a> {
     }
 
     /// Whether the older segment has lost its header with both copies: if it was not checkpointed, its records are
-    /// missing, and nothing tells. If there is only one, the volume may be taken for one that is yet to be made.
+    /// missing, and nothing tells.
     fn is_headless(&self, first: Harm, second: Harm) -> bool {
         let layout = &self.sample.layout;
-        let [older, newest] = [1 - layout.newest, layout.newest].map(|index| &layout.segments[index]);
-        let only = if older.header.is_some() { older } else { newest };
+        let older = &layout.segments[1 - layout.newest];
         let hits = |harm: Harm, copy: usize| {
-            let start = only.block * BLOCK_SIZE + copy * BLOCK_SIZE / 2;
+            let start = older.block * BLOCK_SIZE + copy * BLOCK_SIZE / 2;
             let range = harm.range();
             harm.file == JOURNAL && range.start < start + SECTOR && start < range.end
         };
-        [0, 1].iter().all(|&copy| hits(first, copy) || hits(second, copy))
+        older.header.is_some() && [0, 1].iter().all(|&copy| hits(first, copy) || hits(second, copy))
     }
 
     /// Whether a block of the image is whole and as it was once.
