@@ -182,7 +182,8 @@ const SabfsDevices = {
         return false;
       }
     };
-    fs.writeFileSync(mine, line);
+    // An empty lock that a failure of the power has left would be anybody's, for a while.
+    fs.writeFileSync(mine, line, {'flush': true});
     try {
       for (let attempt = 0; !link(); attempt++) {
         let pid;

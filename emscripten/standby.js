@@ -12,6 +12,8 @@ addToLibrary({
       return null;
 #else
       if (typeof options.keeper == 'object' && options.keeper.postMessage) return null;
+      // With a second worker Chromium often throws a page away that goes into the back/forward cache.
+      if (!ENVIRONMENT_IS_NODE && !ENVIRONMENT_IS_WORKER) return null;
       // Without locks no worker of a browser knows that another one has ended.
       if (!ENVIRONMENT_IS_NODE && !navigator['locks']) return null;
       return SABFSKeeper.makeWorker(options, doing, 'sabfs-standby');
@@ -22,7 +24,11 @@ addToLibrary({
     // served, waits}: `served` resolves when it serves the volume, `waits` when it waits or cannot.
     arm(worker, options, doing, {'alive': alive, 'heir': heir}) {
       var standby = {
-        worker, request: {...SABFSKeeper.request(options), 'follows': true, 'before': heir || alive},
+        worker, request: {
+          ...SABFSKeeper.request(options), 'follows': true, 'before': heir || alive,
+          // Not 0 any more when it is not to follow.
+          'dropped': new Int32Array(new SharedArrayBuffer(4)),
+        },
       };
       standby.waits = new Promise((resolve) => {
         standby.served = SABFSKeeper.open(worker, options, doing, standby.request, (message) => {
@@ -73,8 +79,15 @@ addToLibrary({
 
     // Nobody is to go on by himself from now on.
     drop(running) {
-      running.standby?.worker.terminate();
+      SABFSStandby.dismiss(running)?.worker.terminate();
+    },
+
+    // The same where no worker may be ended, as Chromium does not put aside a page that does that: it ends by itself.
+    dismiss(running) {
+      var {standby} = running;
       running.standby = null;
+      if (standby) Atomics.store(standby.request['dropped'], 0, 1);
+      return standby;
     },
   },
 });

@@ -331,7 +331,7 @@ addToLibrary({
     // have them. Until it is followed by another one, it looks slow to those who wait for it.
     pause() {
       var {release} = SABFSKeeper.running;
-      SABFSStandby.drop(SABFSKeeper.running);
+      SABFSStandby.dismiss(SABFSKeeper.running);
       SABFSKeeper.paused = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
       Atomics.store(SABFS.i32, SABFS.STOP, SABFS.STOP_PAUSE);
       SABFSKeeper.ring();

@@ -21,7 +21,7 @@ use super::device::{FileDevice, host_errno};
 use crate::errno::Errno;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -265,7 +265,12 @@ fn take_lock(folder: &Path, lock: &Path, owner: &Owner) -> Result<(), FolderErro
         let path = path.to_owned();
         move |error| FolderError::Io { doing, path, error }
     };
-    fs::write(&mine, owner.line()).map_err(failed("write", &mine))?;
+    // An empty lock that a failure of the power has left would be anybody's, for a while.
+    let written = File::create(&mine).and_then(|mut file| {
+        file.write_all(owner.line().as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(failed("write", &mine))?;
     let result = (|| {
         for _ in 0..ATTEMPTS {
             match fs::hard_link(&mine, lock) {
