@@ -164,8 +164,8 @@ group_browser() {
     return
   fi
   build_for_tests || return 0
-  # Each test has a browser of its own, which takes most of the time to start.
-  SABFS_BROWSER=$name node_tests "$name" 1800 --test-concurrency=2 tests/browser/*.test.mjs
+  # One at a time: each test has a browser of its own, and two cores are soon used up.
+  SABFS_BROWSER=$name node_tests "$name" 1800 --test-concurrency=1 tests/browser/*.test.mjs
 }
 
 # Engines killed by SIGKILL, over and over. A missing browser's tests are skipped.
