@@ -13,9 +13,7 @@ addToLibrary({
 #else
       if (typeof options.keeper == 'object' && options.keeper.postMessage) return null;
       // With a second worker Chromium often throws a page away that goes into the back/forward cache.
-      if (!ENVIRONMENT_IS_NODE && !ENVIRONMENT_IS_WORKER) return null;
-      // Without locks no worker of a browser knows that another one has ended.
-      if (!ENVIRONMENT_IS_NODE && !navigator['locks']) return null;
+      if (!ENVIRONMENT_IS_NODE) return null;
       return SABFSKeeper.makeWorker(options, doing, 'sabfs-standby');
 #endif
     },

@@ -8,11 +8,9 @@ import { serve } from '../harness/server.mjs';
 
 const skip = unavailable();
 const root = path.resolve(import.meta.dirname, '../..');
-const MS = { terminated: 15_000, blocked: 2000 };
-let server, deaths = 0;
-before(async () => {
-  server = await serve({ roots: [root], posts: { '/died': () => { deaths++; } } });
-});
+const MS = 15_000;
+let server;
+before(async () => { server = await serve({ roots: [root] }); });
 after(() => server.close());
 
 const treeOf = ({ code, stdout, stderr }) => {
@@ -37,21 +35,8 @@ for (const durability of ['strict', 'relaxed']) {
     const browser = await launch({ t });
     // Chromium lets a worker that does not come to rest go on for two seconds.
     const prepare = '/tests/programs/end_keeper.mjs';
-    const { stdout, stderr } = await work(browser, 'failover-mt', 'mt', MS.terminated, { durability, prepare });
+    const { stdout, stderr } = await work(browser, 'failover-mt', 'mt', MS, { durability, prepare });
     assert.match(stdout, /^keepers ended [1-5]$/m);
     assert.equal(stderr, '');
-  });
-
-  test(`${durability}: the keeper dies while the program blocks a worker`, { skip }, async (t) => {
-    const browser = await launch({ t });
-    deaths = 0;
-    for (let round = 0; round < 3; round++) {
-      const calls = 1 + Math.floor(Math.random() * 3000);
-      t.diagnostic(`dies at its call ${calls}`);
-      const keeper = `/tests/programs/mortal_keeper.js?calls=${calls}`;
-      const { stderr } = await work(browser, 'failover-st', `st${round}`, MS.blocked, { durability, keeper, worker: true });
-      assert.equal(stderr, '', `dies at its call ${calls}`);
-      assert.equal(deaths, round + 1, `dies at its call ${calls}`);
-    }
   });
 }
