@@ -10,8 +10,7 @@
   const post = (message, transfer) => port.postMessage({sabfs: message}, transfer);
 
   // Words of the store (src/store/runtime.rs), as indices of an Int32Array, and values of some.
-  const STATE = 16 >> 2, FAILURE = 28 >> 2, BELL = 192 >> 2, WANTED = 196 >> 2, DURABLE = 200 >> 2, WRITTEN = 204 >> 2;
-  const KEEPER = 208 >> 2, STOP = 216 >> 2;
+  const STATE = 16 >> 2, FAILURE = 28 >> 2, DURABLE = 200 >> 2, WRITTEN = 204 >> 2, KEEPER = 208 >> 2, STOP = 216 >> 2;
   const READY = 1, UP = 1, PAUSE = 2, FAILED = 3;
 
   const compile = (bytes, imports) => new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports;
@@ -62,26 +61,8 @@
   // The volume has been opened.
   let serving = false;
 
-  const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-  // Until somebody rings the keeper's bell; where a worker cannot wait for that without blocking, a while.
-  const rung = (words, bell, timeout) => Atomics.waitAsync ? Atomics.waitAsync(words, BELL, bell, timeout).value
-    : pause(Math.min(timeout, 250));
-
-  // Resolves when the worker before has ended; `before` is its lock's name, or the other end of its port. A lock is asked
-  // for now and then, and shared: the page that waits for it may be asleep when it is given it. Who waited here for it would
-  // be in the way of a page that is put aside: Chromium throws away those for whose locks somebody waits.
-  async function endOf(before, words, dropped) {
-    if (before.postMessage) return new Promise((resolve) => before.on('close', resolve).ref());
-    for (;;) {
-      const bell = Atomics.load(words, BELL);
-      if (Atomics.load(dropped, 0)) return;
-      if (await navigator['locks'].request(before, {mode: 'shared', ifAvailable: true}, (lock) => !!lock)) return;
-      // Somebody waits for it, or may soon do so.
-      const busy = Atomics.load(words, WANTED) != Atomics.load(words, DURABLE);
-      await (busy ? pause(100) : rung(words, bell, 1000));
-    }
-  }
+  // Resolves when the worker at the other end of the port has ended.
+  const endOf = (port) => new Promise((resolve) => port.on('close', resolve).ref());
 
   // Resolves with whether the keeper has stopped in order.
   async function serve(request) {
@@ -97,8 +78,7 @@
     if (!before) return run(request);
     const words = new Int32Array(store.buffer ?? store);
     post({waiting: true});
-    await endOf(before, words, request.dropped);
-    if (Atomics.load(request.dropped, 0)) return false;
+    await endOf(before);
     // Unless it was stopped, or had nothing to serve yet.
     const died = Atomics.load(words, STATE) == READY && Atomics.load(words, KEEPER) == UP && Atomics.load(words, STOP) != PAUSE;
     if (!died) return false;
@@ -160,6 +140,9 @@
       throw message ? SabfsDevices.fail('EIO', message) : error;
     } finally {
       device.close();
+      // The end of a Node process waits for this: it would end this thread before the lock file is gone.
+      const words = new Int32Array(store.buffer ?? store);
+      if (serving && Atomics.compareExchange(words, STOP, 1, 0) == 1) Atomics.notify(words, STOP);
     }
     // Only now, as whoever reads it may open the volume again at once.
     if (refused) post({error: refused});

@@ -1,4 +1,4 @@
-// The standby: a second worker that goes on with the volume when the keeper's worker dies.
+// The standby: in Node, a second worker that goes on with the volume when the keeper's worker dies.
 //
 // Where the program runs on this thread it may be asleep in an fsync at that moment, and then nobody here can hear of
 // the death or start a worker. The standby has nothing else to do than to wait for it. A program whose main() runs in a
@@ -12,43 +12,35 @@ addToLibrary({
       return null;
 #else
       if (typeof options.keeper == 'object' && options.keeper.postMessage) return null;
-      // With a second worker Chromium often throws a page away that goes into the back/forward cache.
+      // In browsers it stood in the way of the next page, and of the back/forward cache (docs/design.md).
       if (!ENVIRONMENT_IS_NODE) return null;
       return SABFSKeeper.makeWorker(options, doing, 'sabfs-standby');
 #endif
     },
 
     // Lets the worker wait for the death of the keeper that was started with this request; gives {worker, request,
-    // served, waits}: `served` resolves when it serves the volume, `waits` when it waits or cannot.
-    arm(worker, options, doing, {'alive': alive, 'heir': heir}) {
+    // served}: `served` resolves when it serves the volume.
+    arm(worker, options, doing, {'heir': heir}) {
       var standby = {
-        worker, request: {
-          ...SABFSKeeper.request(options), 'follows': true, 'before': heir || alive,
-          // Not 0 any more when it is not to follow.
-          'dropped': new Int32Array(new SharedArrayBuffer(4)),
-        },
+        worker, request: {...SABFSKeeper.request(options), 'follows': true, 'before': heir},
       };
-      standby.waits = new Promise((resolve) => {
-        standby.served = SABFSKeeper.open(worker, options, doing, standby.request, (message) => {
-          if (message['waiting']) resolve();
-          if (message['stopped']) standby.over = true;
-        });
-        standby.served.then(resolve, resolve);
+      standby.served = SABFSKeeper.open(worker, options, doing, standby.request, (message) => {
+        if (message['stopped']) standby.over = true;
       });
+      // Whether it can is looked at when it has to.
+      standby.served.catch(() => {});
       // It must not keep the process alive, which waits for nothing. Not before: whoever listens waits.
       worker.unref?.();
       return standby;
     },
 
-    // The keeper that runs gets a standby, unless there can be none. A browser starts a worker only while its maker is
-    // not asleep: who may fall asleep soon waits for this.
-    async renew(running, worker) {
+    // The keeper that runs gets a standby, unless there can be none.
+    renew(running) {
       var {options} = running, doing = `watch over the volume "${options.volume}"`;
       try {
-        worker ??= SABFSStandby.make(options, doing);
+        var worker = SABFSStandby.make(options, doing);
         if (!worker) return;
         running.standby = SABFSStandby.arm(worker, options, doing, running.request);
-        if (!ENVIRONMENT_IS_NODE) await running.standby.waits;
       } catch (error) {
         // The keeper lives; when it dies this thread is the only one to follow it.
         err(error.message);
@@ -77,15 +69,8 @@ addToLibrary({
 
     // Nobody is to go on by himself from now on.
     drop(running) {
-      SABFSStandby.dismiss(running)?.worker.terminate();
-    },
-
-    // The same where no worker may be ended, as Chromium does not put aside a page that does that: it ends by itself.
-    dismiss(running) {
-      var {standby} = running;
+      running.standby?.worker.terminate();
       running.standby = null;
-      if (standby) Atomics.store(standby.request['dropped'], 0, 1);
-      return standby;
     },
   },
 });

@@ -39,22 +39,18 @@ addToLibrary({
       try {
         running.worker = SABFSKeeper.makeWorker(options, doing);
         running.request = SABFSKeeper.request(options);
-        // Its script is loaded while the keeper loads the volume.
-        var standby = SABFSStandby.make(options, doing);
         var opened = SABFSKeeper.open(running.worker, options, doing, running.request);
-        // Here the caller may block this thread before the keeper is there. It is not followed while it opens.
-        if (ENVIRONMENT_IS_NODE) SABFSStandby.renew(running, standby);
+        // The caller may block this thread before the keeper is there. It is not followed while it opens.
+        SABFSStandby.renew(running);
         await opened;
       } catch (error) {
         running.worker?.terminate();
-        standby?.terminate();
+        SABFSStandby.drop(running);
         release();
         throw error;
       }
       SABFSKeeper.running = running;
       SABFSKeeper.listen();
-      // A worker that asked for the lock of the keeper before that has it would take it for dead.
-      if (!ENVIRONMENT_IS_NODE) await SABFSStandby.renew(running, standby);
     },
 
     // A lock of the origin's, as the files tell only after a while that somebody else has them.
@@ -168,7 +164,7 @@ addToLibrary({
         if (warning) SABFSKeeper.warn(options.volume, /EDQUOT|ENOSPC/.exec(warning)?.[0], warning);
         also?.(message);
         // Nothing else tells that a worker was terminated: its lock is free then.
-        if (message['alive']) navigator['locks'].request(request['alive'], {'mode': 'shared'}, gone).catch(() => {});
+        if (message['alive']) navigator['locks'].request(request['alive'], gone).catch(() => {});
         if (error) {
           clearTimeout(timer);
           SABFSKeeper.died(worker);
@@ -331,7 +327,6 @@ addToLibrary({
     // have them. Until it is followed by another one, it looks slow to those who wait for it.
     pause() {
       var {release} = SABFSKeeper.running;
-      SABFSStandby.dismiss(SABFSKeeper.running);
       SABFSKeeper.paused = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
       Atomics.store(SABFS.i32, SABFS.STOP, SABFS.STOP_PAUSE);
       SABFSKeeper.ring();
@@ -377,8 +372,9 @@ addToLibrary({
         process.on('exit', () => {
           if (!SABFSKeeper.running) return;
           SABFSKeeper.requestStop();
-          // The worker runs until this handler returns.
-          Atomics.wait(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_UP, 10000);
+          // The worker runs until this handler returns: until it has committed, and then has given the files back.
+          var stopped = Atomics.wait(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_UP, 10000) != 'timed-out';
+          if (stopped && !SABFSKeeper.running.over) Atomics.wait(SABFS.i32, SABFS.STOP, 1, 2000);
         });
         return;
       }

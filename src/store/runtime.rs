@@ -97,7 +97,8 @@ pub const WRITTEN: u64 = 204;
 pub const KEEPER_STATE: u64 = 208;
 /// Word: counts the keeper's turns, so that a waiter can tell a slow keeper from a dead one.
 pub const KEEPER_BEAT: u64 = 212;
-/// Word: 1 asks the keeper to commit, close its handles and stop.
+/// Word: 1 asks the keeper to commit, close its handles and stop; a keeper's worker sets it to 0 when the files are
+/// closed.
 pub const KEEPER_STOP: u64 = 216;
 /// Word: commits since the volume was mounted (wrapping).
 pub const COMMITS: u64 = 220;

@@ -22,7 +22,7 @@ const treeOf = ({ code, stdout, stderr }) => {
 async function work(browser, name, volume, ms, { keeper, durability, ...options }) {
   const sabfs = { volume, capacity: 32 << 20, durability };
   const args = ['/opfs', 'work', String(ms), String(Math.floor(Math.random() * 2 ** 31))];
-  const module = { ends: 5, sabfs: { ...sabfs, keeper } };
+  const module = { ends: 5, endsForMs: ms * 2 / 3, sabfs: { ...sabfs, keeper } };
   const result = await runInBrowser(browser, server, name, { args, module, ...options });
   const tree = treeOf(result);
   const found = await runInBrowser(browser, server, name, { args: ['/opfs', 'look'], module: { sabfs } });

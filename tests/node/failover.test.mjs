@@ -25,7 +25,7 @@ const treeOf = ({ code, stdout, stderr }) => {
 async function work(folder, name, { node, durability = 'strict', keeper, ...options }) {
   const sabfs = { folder, capacity: 32 << 20, durability };
   const args = ['/opfs', 'work', String(MS), String(Math.floor(Math.random() * 2 ** 31))];
-  const module = { ends: 5, sabfs: { ...sabfs, keeper } };
+  const module = { ends: 5, endsForMs: MS * 2 / 3, sabfs: { ...sabfs, keeper } };
   const result = await runInNode(name, { node, args, module, ...options });
   const tree = treeOf(result);
   assert.deepEqual(fs.readdirSync(path.join(folder, 'default')).sort(), ['image', 'journal']);

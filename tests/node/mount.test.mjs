@@ -55,6 +55,15 @@ for (const [version, node] of nodes) {
     assert.deepEqual(fs.readdirSync(path.join(folder, 'default')).sort(), ['image', 'journal']);
   });
 
+  test(`Node ${version}: a process ends when its files are closed, and not before`, { skip }, async (t) => {
+    const keeper = path.join(root, 'tests/programs/slow_keeper.js');
+    for (const program of ['suite-mt', 'suite-st']) {
+      const folder = temporary(t);
+      ok(await run(program, { folder, keeper }, ['/opfs', 'leave'], { node }));
+      assert.deepEqual(fs.readdirSync(path.join(folder, 'default')).sort(), ['image', 'journal']);
+    }
+  });
+
   test(`Node ${version}: mounting from C, on the main thread and on others`, { skip }, async (t) => {
     const cwd = temporary(t);
     for (const program of ['mount-mt', 'mount-main', 'mount-st']) {

@@ -1,10 +1,11 @@
 // For a program's `prepare`, in Node and in a page: terminates the keeper's worker Module.ends times, each time a random
-// while after the program has made a step since the last one was followed. `keepers ended N` is printed at the end.
+// while after the program has made a step since the last one was followed, and none when Module.endsForMs have passed since
+// the first step: who ends before its keeper is followed leaves the volume's lock behind. Prints `keepers ended N` at the end.
 export default (Module) => {
   const isNode = typeof process === 'object' && !!process.versions?.node;
   const home = isNode ? process.getBuiltinModule('node:worker_threads') : globalThis;
   const print = Module.print ?? ((text) => console.log(text));
-  let keeper = null, fresh = false, ended = 0;
+  let keeper = null, fresh = false, ended = 0, until = 0;
   home.Worker = class extends home.Worker {
     constructor(script, options) {
       super(script, options);
@@ -17,6 +18,8 @@ export default (Module) => {
     print(text);
     if (text.startsWith('tree')) print(`keepers ended ${ended}`);
     if (!text.startsWith('ack') || !fresh || ended === Module.ends) return;
+    until ||= performance.now() + Module.endsForMs;
+    if (performance.now() > until) return;
     fresh = false;
     setTimeout(() => {
       ended++;

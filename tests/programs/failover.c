@@ -16,6 +16,8 @@
 #define FILES 20
 #define BLOCKS 6
 #define BLOCK_BYTES 4096
+/* On a slow machine too. */
+#define STEPS_MIN 10
 
 /* The version that each block of each file has; 0 while there is no such file. */
 static uint32_t versions[FILES][BLOCKS];
@@ -121,7 +123,7 @@ static void work(int ms, uint32_t seed) {
   printf("ready\n");
   fflush(stdout);
   double end = now_ms() + ms;
-  for (int step = 1; now_ms() < end && !failures; step++) {
+  for (int step = 1; (step <= STEPS_MIN || now_ms() < end) && !failures; step++) {
     seed = seed * 1664525 + 1013904223;
     int file = (seed >> 8) % FILES, kind = (seed >> 16) % 10;
     if (!versions[file][0] || kind < 3) replace(file);

@@ -1,18 +1,13 @@
 // A keeper that dies at one of its calls of the device or the store, after it has told the test. Those that follow one live.
-// The number of calls that it makes before is SABFS_KEEPER_CALLS in Node, ?calls= in a browser.
+// The number of calls that it makes before is SABFS_KEEPER_CALLS.
 (() => {
-  const isNode = typeof process == 'object' && !!process.versions?.node;
-  const calls = Number(isNode ? process.env.SABFS_KEEPER_CALLS : new URL(location.href).searchParams.get('calls'));
+  const calls = Number(process.env.SABFS_KEEPER_CALLS);
   const { instantiate } = WebAssembly;
   let left = Infinity;
 
   const die = () => {
-    if (isNode) {
-      require('node:fs').writeSync(2, 'this keeper dies here\n');
-      process.exit(1);
-    }
-    fetch('/died', { method: 'POST', keepalive: true });
-    throw new Error('this keeper dies here');
+    require('node:fs').writeSync(2, 'this keeper dies here\n');
+    process.exit(1);
   };
 
   WebAssembly.instantiate = async (module, { env }) => {
@@ -32,6 +27,5 @@
     return { exports: { ...exports, sabfs_keeper_open: open } };
   };
 
-  if (isNode) require(require('node:path').resolve(__dirname, '../../dist/keeper.js'));
-  else importScripts('/dist/keeper.js');
+  require(require('node:path').resolve(__dirname, '../../dist/keeper.js'));
 })();
