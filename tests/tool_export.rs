@@ -336,6 +336,21 @@ fn what_is_whole_in_a_damaged_journal_is_saved() {
     assert!(!tool.listing().contains("later"), "{}", tool.listing());
     tool.imported(&archive(&[entry(b'0', b"later", b"", b"again")]), &[]);
     assert_eq!(tool.done(&["cat", "V", "/later"]), b"again");
+
+    // Without any header there is no key to what the records hold.
+    let mut journal = fs::read(tool.path("V/journal")).unwrap();
+    let half = journal.len() / 2;
+    for at in [0, half] {
+        journal[at..at + 4096].fill(0xff);
+    }
+    let image = fs::read(tool.path("V/image")).unwrap();
+    fs::write(tool.path("V/journal"), &journal).unwrap();
+    tool.fails(
+        &["check", "--repair", "V"],
+        "nothing of the volume's journal can be saved (no segment has a",
+    );
+    assert!(fs::read(tool.path("V/image")).unwrap() == image, "nothing was changed");
+    assert!(fs::read(tool.path("V/journal")).unwrap() == journal, "nothing was changed");
 }
 
 /// A damaged journal is told with what to do, by the check as by everything else, and nothing is written.

@@ -61,6 +61,12 @@ fn load_folder(path: &Path, all_blocks: bool, salvage: bool) -> Result<Loaded, S
             Err(error @ OpenError::JournalDamaged { .. }) if salvage && damage.is_none() => {
                 damage = Some(error);
             }
+            Err(OpenError::JournalDamaged { what }) if damage.is_some() => {
+                return Err(format!(
+                    "nothing of the volume's journal can be saved ({what}): restore image and journal \
+                     from the same copy"
+                ));
+            }
             Err(error) => return Err(error.to_string()),
             Ok(opened) => {
                 return match opened.found {
