@@ -8,7 +8,7 @@ import { serve } from '../harness/server.mjs';
 
 const skip = unavailable();
 const root = path.resolve(import.meta.dirname, '../..');
-const MS = 15_000;
+const MS = 6_000;
 let server;
 before(async () => { server = await serve({ roots: [root] }); });
 after(() => server.close());

@@ -46,7 +46,7 @@ for (const [version, node] of nodes) {
 
     test(`Node ${version}, ${durability}: the keeper dies while the program blocks the main thread`, { skip }, async (t) => {
       const keeper = path.join(programs, 'mortal_keeper.js');
-      for (let round = 0; round < 4; round++) {
+      for (let round = 0; round < 2; round++) {
         const calls = 1 + Math.floor(Math.random() * 4000);
         t.diagnostic(`dies at its call ${calls}`);
         const env = { SABFS_KEEPER_CALLS: String(calls) };
