@@ -15,7 +15,7 @@ addToLibrary({
     // Pages of a memory that has room for a volume of so many bytes: store_size_bytes() of src/store/runtime.rs,
     // which cannot be asked yet, as the program does not run.
     storePages(capacity) {
-      var runtime = 32768 + 64 * 16384 + 8192 * 8, blocks = Math.floor(capacity / 4096);
+      var runtime = 32768 + 64 * 16384 + 8192 * 16, blocks = Math.floor(capacity / 4096);
       var bitmap = Math.ceil(blocks / 8 / 4096) * 4096;
       return Math.ceil((runtime + 6 * bitmap + blocks * 4096) / 65536);
     },

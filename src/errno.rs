@@ -72,6 +72,7 @@ errnos! {
     ENODATA 61 116 "no such attribute";
     EOVERFLOW 75 61 "value too large";
     EILSEQ 84 25 "not valid UTF-8";
+    EUSERS 87 136 "too many clients: a store has room for 64";
     EPROTONOSUPPORT 93 66 "version not supported";
     EOPNOTSUPP 95 138 "not supported";
     ETIMEDOUT 110 73 "timed out";
@@ -99,6 +100,7 @@ mod tests {
             (Errno::ENOTEMPTY, libc::ENOTEMPTY),
             (Errno::ENODATA, libc::ENODATA),
             (Errno::EDQUOT, libc::EDQUOT),
+            (Errno::EUSERS, libc::EUSERS),
             (Errno::ESTALE, libc::ESTALE),
             (Errno::EPROTONOSUPPORT, libc::EPROTONOSUPPORT),
         ] {

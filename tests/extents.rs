@@ -83,7 +83,7 @@ impl Tree {
         match change(&mut txn, &mut inode) {
             Ok(()) => {
                 txn.put_inode(&inode).unwrap();
-                txn.commit();
+                txn.commit().unwrap();
                 Ok(())
             }
             Err(Error::Os(errno)) => Err(errno),

@@ -24,7 +24,7 @@ fn enter(tool: &Tool, dir: &[u8], name: &[u8], to: &[u8], kind: FileKind) {
         let mut directory = txn.inode(dir).unwrap();
         txn.dir_insert(&mut directory, name, DirEntry { inode, kind }).unwrap();
         txn.put_inode(&directory).unwrap();
-        txn.commit();
+        txn.commit().unwrap();
     });
 }
 
@@ -144,7 +144,7 @@ fn links_of_the_volume_are_not_written_through() {
         let root = txn.inode(INO_ROOT).unwrap();
         let entry = DirEntry { inode, kind: FileKind::Directory };
         txn.dir_replace(&root, b"link", entry).unwrap();
-        txn.commit();
+        txn.commit().unwrap();
     });
     tool.fails(&["export", "V", "out"], "link is of another kind than its name says");
     tool.fails(&["export", "V", "-"], "link is of another kind than its name says");
@@ -205,7 +205,7 @@ fn blocks_count_once() {
             inode.raw.size = source.raw.size;
             inode.raw.flags = source.raw.flags;
             txn.put_inode(&inode).unwrap();
-            txn.commit();
+            txn.commit().unwrap();
         }
     });
     tool.fails(&["export", "V", "out.tar"], "more than may still be carried over");
@@ -249,7 +249,7 @@ fn repairs_a_volume_in_its_files() {
         let entry = DirEntry { inode: 777, kind: FileKind::Regular };
         txn.dir_insert(&mut root, b"dangling", entry).unwrap();
         txn.put_inode(&root).unwrap();
-        txn.commit();
+        txn.commit().unwrap();
     });
     assert_eq!(tool.run(&["check", "V"]).status.code(), Some(1));
     let mended = tool.run(&["check", "--repair", "V"]);
@@ -276,7 +276,7 @@ fn repairs_a_volume_in_its_files() {
         let entry = DirEntry { inode: way.ino, kind: FileKind::Directory };
         txn.dir_insert(&mut root, b"way again", entry).unwrap();
         txn.put_inode(&root).unwrap();
-        txn.commit();
+        txn.commit().unwrap();
     });
     let (image, journal) =
         (fs::read(tool.path("V/image")).unwrap(), fs::read(tool.path("V/journal")).unwrap());

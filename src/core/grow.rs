@@ -80,7 +80,7 @@ impl<S: Store> Core<S> {
         for copy in 0..2 {
             superblock.encode(txn.edit(copy, 0, BLOCK_SIZE), copy);
         }
-        txn.commit();
+        txn.commit()?;
         image.set_geometry(new);
         let added = usable_blocks(&new) - usable_blocks(&old);
         image.store().fetch_add(rt::FREE_BLOCKS, added);

@@ -3,19 +3,26 @@
 //! Blocks are reached through `block_offset` alone, so that a map from blocks to frames can come
 //! between later.
 
+use super::redo::Room;
+use super::rules::{Rule, Rules};
+use super::settle::settle;
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, Block, Geometry};
 use crate::store::runtime::{self as rt, Bitmap, Durability};
-use crate::store::{Store, lock};
+use crate::store::lock::Taken;
+use crate::store::{Store, clients, lock};
 
 /// How long a mutation waits for the gate before it gives up with `EIO`: far longer than any
-/// operation holds it, so running out means that the holder died.
-pub const GATE_TIMEOUT_MS: u32 = 20_000;
+/// operation holds it, so running out means that the holder died and nobody has said so.
+pub const GATE_TIMEOUT_MS: u32 = if cfg!(test) { 3_000 } else { 20_000 };
 
 /// A view of the image in `store` for one client.
 pub struct Image<S> {
     store: S,
     client: u32,
+    rules: Rules,
+    #[cfg(test)]
+    redo_room: Room,
     base: u64,
     capacity_blocks: u32,
 }
@@ -23,8 +30,8 @@ pub struct Image<S> {
 impl<S: Store> Image<S> {
     /// The image of a store whose runtime region is complete.
     ///
-    /// `client` is the number that this view puts into lock words, 1 or more; no two live views of
-    /// one store may share it.
+    /// `client` is the number that this view puts into lock words: that of a client slot, or the keeper's.
+    /// No two live views of one store may share it.
     pub fn attach(store: S, client: u32) -> Result<Self, Errno> {
         if store.size_bytes() < rt::BITMAPS || store.load(rt::MAGIC) != rt::MAGIC_VALUE {
             return Err(Errno::ENODEV);
@@ -36,7 +43,16 @@ impl<S: Store> Image<S> {
         {
             return Err(Errno::EINVAL);
         }
-        Ok(Self { store, client, base: base * BLOCK_SIZE as u64, capacity_blocks })
+        let rules = Rules::default();
+        Ok(Self {
+            store,
+            client,
+            rules,
+            #[cfg(test)]
+            redo_room: Room::ALL,
+            base: base * BLOCK_SIZE as u64,
+            capacity_blocks,
+        })
     }
 
     /// Prepares the runtime region of a zeroed store: no volume in it yet.
@@ -64,6 +80,31 @@ impl<S: Store> Image<S> {
     /// This view's number in lock words.
     pub fn client(&self) -> u32 {
         self.client
+    }
+
+    /// Which of the rules hold that make deaths harmless.
+    #[inline]
+    pub(crate) fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// Room for redo records.
+    #[inline]
+    pub(super) fn redo_room(&self) -> Room {
+        #[cfg(test)]
+        return self.redo_room;
+        #[cfg(not(test))]
+        Room::ALL
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_redo_room(&mut self, room: Room) {
+        self.redo_room = room;
     }
 
     /// How many blocks the store has room for.
@@ -129,12 +170,23 @@ impl<S: Store> Image<S> {
         self.store.write(self.block_offset(block) + at as u64, bytes);
     }
 
-    /// Takes the gate: excludes every other mutation and the keeper's cut.
+    /// Takes the gate: excludes every other mutation and the keeper's cut. When its owner is known to be dead it
+    /// is inherited, and what the dead one left half done is made whole first.
     pub fn lock_gate(&self) -> Result<(), Errno> {
-        if lock::lock(&self.store, rt::GATE, self.client, GATE_TIMEOUT_MS) {
-            Ok(())
-        } else {
-            Err(Errno::EIO)
+        self.take_gate(&|owner| clients::is_dead(&self.store, owner))
+    }
+
+    /// As `lock_gate`, for whoever follows a client of the same number, which has ended and may have had the gate.
+    pub fn lock_gate_after_own(&self) -> Result<(), Errno> {
+        self.take_gate(&|owner| owner == self.client || clients::is_dead(&self.store, owner))
+    }
+
+    fn take_gate(&self, is_dead: &dyn Fn(u32) -> bool) -> Result<(), Errno> {
+        match lock::lock_or_inherit(&self.store, rt::GATE, self.client, GATE_TIMEOUT_MS, is_dead) {
+            Taken::Free => Ok(()),
+            Taken::From(_) if !self.rules.on(Rule::SettleBeforeOpening) => Ok(()),
+            Taken::From(_) => settle(self).inspect_err(|_| self.unlock_gate()),
+            Taken::Not => Err(Errno::EIO),
         }
     }
 

@@ -8,7 +8,7 @@
 use super::error::Result;
 use super::extent;
 use super::txn::{Txn, stripe_seq};
-use super::{Blocks, Core, Error, Mapping};
+use super::{Blocks, Core, Error, Image, Mapping};
 use crate::errno::Errno;
 use crate::format::{
     BLOCK_SIZE, Block, BlockKind, Corrupt, Extent, FileKind, INO_FIRST_FREE, INO_INODE_FILE, INO_ROOT,
@@ -24,6 +24,8 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 const GROW_BLOCKS: u32 = 8;
 const GROW_SHARE: u32 = 16;
 const GROW_BLOCKS_MAX: u32 = 64;
+/// How often a reader looks for an inode's place while the table changes.
+const LOCATE_TRIES: u32 = 1000;
 const USED_AT: usize = 24;
 const ORPHANS_AT: usize = 28;
 const ALL_USED: u32 = (1 << INODES_PER_BLOCK) - 1;
@@ -63,21 +65,32 @@ fn refuse_internal(ino: u32) -> Result<()> {
     if ino < INO_ROOT { Err(Errno::ENOENT.into()) } else { Ok(()) }
 }
 
+/// Part of the table to block, through the table's own extents as `blocks` shows them; `first` is the table's
+/// first block.
+fn find_part<B: Blocks>(blocks: &B, first: u32, part: u32) -> Result<u32> {
+    if part == 0 {
+        return Ok(first);
+    }
+    let table = parse(blocks, INO_INODE_FILE, slot_in(first, INO_INODE_FILE))?;
+    match extent::map(blocks, &table, part)? {
+        Mapping::Run { block, .. } => Ok(block),
+        Mapping::Hole { .. } => Err(Errno::ENOENT.into()),
+    }
+}
+
+/// An inode of a table that begins at block `first`; under the gate.
+pub(super) fn read_settled<B: Blocks>(blocks: &B, first: u32, ino: u32) -> Result<Inode> {
+    refuse_internal(ino)?;
+    parse(blocks, ino, slot_in(find_part(blocks, first, ino / INODES_PER_BLOCK)?, ino))
+}
+
 impl<S: Store> Core<S> {
-    /// Part of the table to block, through the table's own extents as `blocks` shows them.
     fn find_part<B: Blocks>(&self, blocks: &B, part: u32) -> Result<u32> {
-        let first = self.superblock.inode_file_block;
-        if part == 0 {
-            return Ok(first);
-        }
-        let table = parse(blocks, INO_INODE_FILE, slot_in(first, INO_INODE_FILE))?;
-        match extent::map(blocks, &table, part)? {
-            Mapping::Run { block, .. } => Ok(block),
-            Mapping::Hole { .. } => Err(Errno::ENOENT.into()),
-        }
+        find_part(blocks, self.superblock.inode_file_block, part)
     }
 
-    /// Where an inode's bytes are, for readers without the gate.
+    /// Where an inode's bytes are, for readers without the gate. `EAGAIN` when the table is being changed all the
+    /// time: with the gate that cannot be.
     pub fn locate(&self, ino: u32) -> Result<InodeSlot> {
         let part = ino / INODES_PER_BLOCK;
         if let Some(block) = self.inode_map.get(part) {
@@ -85,7 +98,7 @@ impl<S: Store> Core<S> {
         }
         let store = self.image.store();
         let word = stripe_seq(INO_INODE_FILE);
-        for _ in 0..1_000_000 {
+        for _ in 0..LOCATE_TRIES {
             let before = store.load(word);
             let found = self.find_part(&self.image, part);
             fence(Ordering::Acquire);
@@ -96,8 +109,8 @@ impl<S: Store> Core<S> {
             }
             std::hint::spin_loop();
         }
-        // Only a client that died in the middle of a change leaves the word odd for so long.
-        Err(Errno::EIO.into())
+        // Somebody is slow, or died in the middle of a change: who has the gate finds the word even.
+        Err(Errno::EAGAIN.into())
     }
 
     /// An inode as it is now, for readers without the gate; the caller checks the stripe's sequence.
@@ -256,8 +269,16 @@ pub fn for_each_table_block<S: Store>(
     core: &Core<S>,
     visit: &mut dyn FnMut(TableBlock, &Block) -> Result<()>,
 ) -> Result<()> {
-    let first = core.superblock.inode_file_block;
-    let table = parse(&core.image, INO_INODE_FILE, slot_in(first, INO_INODE_FILE));
+    for_each_block_of_table(&core.image, core.superblock.inode_file_block, visit)
+}
+
+/// The same for a table that begins at block `first`.
+pub(super) fn for_each_block_of_table<S: Store>(
+    image: &Image<S>,
+    first: u32,
+    visit: &mut dyn FnMut(TableBlock, &Block) -> Result<()>,
+) -> Result<()> {
+    let table = parse(image, INO_INODE_FILE, slot_in(first, INO_INODE_FILE));
     let table = table.map_err(|error| match error {
         // There is none where the table's own inode has to be.
         Error::Os(_) => Corrupt::InodeField { inode: INO_INODE_FILE, field: "mode" }.into(),
@@ -266,16 +287,16 @@ pub fn for_each_table_block<S: Store>(
     let size = table.raw.size.get();
     let bad = Corrupt::InodeField { inode: INO_INODE_FILE, field: "size" };
     let parts = u32::try_from(size / BLOCK_SIZE as u64).map_err(|_| bad)?;
-    if parts == 0 || !size.is_multiple_of(BLOCK_SIZE as u64) || parts > core.image.capacity_blocks() {
+    if parts == 0 || !size.is_multiple_of(BLOCK_SIZE as u64) || parts > image.capacity_blocks() {
         return Err(bad.into());
     }
     let mut bytes = Box::new([0; BLOCK_SIZE]);
     for part in 0..parts {
-        let block = core.find_part(&core.image, part).map_err(|error| match error {
+        let block = find_part(image, first, part).map_err(|error| match error {
             Error::Os(_) => bad.into(),
             corrupt => corrupt,
         })?;
-        core.image.read_block(block, &mut bytes);
+        image.read_block(block, &mut bytes);
         let header = check_header(&bytes[..], BlockKind::Inodes, block, INO_INODE_FILE)?;
         let [used, orphans] = header.extra.map(|word| word.get());
         if (used | orphans) & !ALL_USED != 0 || orphans & !used != 0 {

@@ -186,7 +186,7 @@ pub fn load<S: Store>(image: Image<S>) -> std::result::Result<Core<S>, LoadError
     for ino in orphans {
         let mut txn = Txn::begin(&core);
         txn.release_inode(ino)?;
-        txn.commit();
+        txn.commit()?;
     }
     Ok(core)
 }

@@ -109,7 +109,8 @@ pub struct Record {
 /// Whether anybody watches.
 #[inline]
 pub fn watched<S: Store>(image: &Image<S>) -> bool {
-    image.store().load(rt::LOG_WATCHERS) != 0
+    let store = image.store();
+    store.load(rt::LOG_WATCHERS) | store.load(rt::LOG_WATCHERS + 4) != 0
 }
 
 /// Adds a note's records to those of a transaction. Cookies count from 1 in each transaction; sequence
@@ -240,9 +241,25 @@ pub(super) fn append<S: Store>(image: &Image<S>, records: &mut [u8]) {
     // Before a watcher can read the record, so that he cannot clear it too early.
     store.store(rt::LOG_MODIFIED, modified);
     store.store(rt::LOG_HEAD, end);
-    if store.load(rt::LOG_SLEEPERS) > 0 {
+    wake(store);
+}
+
+/// Wakes watchers, after the head has moved.
+fn wake<S: Store>(store: &S) {
+    if store.load(rt::LOG_SLEEPERS) != 0 {
+        store.store(rt::LOG_SLEEPERS, 0);
         store.notify(rt::LOG_HEAD, u32::MAX);
     }
+}
+
+/// Has every watcher find that it was overtaken: a client died, and what it did may not have been told. Under the
+/// gate.
+pub(super) fn overtake<S: Store>(store: &S) {
+    let head = store.load(rt::LOG_RESERVED).wrapping_add(RING_UNITS + 1);
+    store.store(rt::LOG_RESERVED, head);
+    store.store(rt::LOG_MODIFIED, 0);
+    store.store(rt::LOG_HEAD, head);
+    wake(store);
 }
 
 #[cfg(test)]

@@ -15,7 +15,11 @@ mod inode_map;
 pub mod inodes;
 mod load;
 pub mod log;
+mod redo;
 mod release;
+pub mod rules;
+mod settle;
+mod sweep;
 mod txn;
 mod xattr;
 
@@ -28,6 +32,9 @@ pub use image::{GATE_TIMEOUT_MS, Image};
 pub use inodes::InodeSlot;
 pub use load::{LoadError, format, load};
 pub use log::Note;
+pub use redo::InPlace;
+#[cfg(test)]
+pub(crate) use redo::Room;
 pub use txn::{Run, Txn, stripe_seq};
 pub use xattr::XattrList;
 

@@ -5,6 +5,9 @@
 //! Two things are done at once, because nobody can see them yet: blocks are reserved, and file data
 //! are written into reserved blocks or over data that the caller asked to overwrite.
 //!
+//! A commit writes what is to change into the client's redo slot, then changes it: should the client die in
+//! between, whoever gets the gate next completes it (`redo`, `settle`).
+//!
 //! Invariants
 //! - The caller holds the gate from `begin` until the transaction is gone.
 //! - The stripe of every inode in `touch` has an odd sequence number until the transaction is gone,
@@ -12,12 +15,16 @@
 //! - Freed blocks stay taken until the commit and are quarantined by it, so a transaction never gets
 //!   back what it freed itself.
 
+use super::error::Result;
 use super::image::Image;
 use super::log::{self, Note};
+use super::redo::{self, Record, Tail};
+use super::rules::Rule;
 use super::{Blocks, Core, bits};
+use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, Block, BlockKind, Geometry, HEADER_SIZE_BYTES, init_header};
 use crate::store::Store;
-use crate::store::runtime::{self as rt, Bitmap, Durability};
+use crate::store::runtime::{self as rt, Bitmap};
 use std::sync::atomic::{Ordering, fence};
 
 /// A run of blocks.
@@ -29,11 +36,19 @@ pub struct Run {
     pub count: u32,
 }
 
+impl Run {
+    fn contains(&self, block: u32) -> bool {
+        block >= self.block && block - self.block < self.count
+    }
+}
+
 /// A block that was read, and perhaps changed.
 struct Edited {
     block: u32,
     bytes: Box<Block>,
     ranges: Ranges,
+    /// Nobody can see the block before the commit.
+    new: bool,
 }
 
 /// Up to four byte ranges that cover all changes of a block, in no order. Ranges that are near each
@@ -69,6 +84,8 @@ pub struct Txn<'a, S: Store> {
     core: &'a Core<S>,
     lists: Lists,
     used_inodes: i32,
+    /// The redo slot says that a file's tail is being written.
+    guarded: bool,
 }
 
 /// A transaction's lists. They are handed from one transaction to the next, so that most of them need
@@ -78,6 +95,11 @@ pub(super) struct Lists {
     edited: Vec<Edited>,
     allocated: Vec<Run>,
     freed: Vec<Run>,
+    /// Data to clear: block, offset in it, bytes.
+    zeros: Vec<(u32, u32, u32)>,
+    /// Blocks that hold redo records.
+    scratch: Vec<Run>,
+    redo: Vec<u8>,
     /// Sequence words that are odd because of this transaction.
     stripes: Vec<u64>,
     /// Records for the change log.
@@ -87,7 +109,8 @@ pub(super) struct Lists {
 impl<'a, S: Store> Txn<'a, S> {
     /// Starts a transaction. The caller holds the gate.
     pub fn begin(core: &'a Core<S>) -> Self {
-        Self { core, lists: core.spare_lists.lock().take().unwrap_or_default(), used_inodes: 0 }
+        let lists = core.spare_lists.lock().take().unwrap_or_default();
+        Self { core, lists, used_inodes: 0, guarded: false }
     }
 
     /// What the transaction works on.
@@ -128,7 +151,7 @@ impl<'a, S: Store> Txn<'a, S> {
         }
         let mut bytes = self.core.buffers.take();
         self.core.image.read_block(block, &mut bytes);
-        self.lists.edited.push(Edited { block, bytes, ranges: Ranges::default() });
+        self.lists.edited.push(Edited { block, bytes, ranges: Ranges::default(), new: false });
         self.lists.edited.len() - 1
     }
 
@@ -145,7 +168,8 @@ impl<'a, S: Store> Txn<'a, S> {
         let mut bytes = self.core.buffers.take();
         init_header(&mut bytes, kind, block, owner);
         self.lists.edited.retain(|e| e.block != block);
-        self.lists.edited.push(Edited { block, bytes, ranges: Ranges::default() });
+        let new = self.lists.allocated.iter().any(|run| run.contains(block));
+        self.lists.edited.push(Edited { block, bytes, ranges: Ranges::default(), new });
         self.edit(block, 0, BLOCK_SIZE)
     }
 
@@ -172,41 +196,94 @@ impl<'a, S: Store> Txn<'a, S> {
         }
     }
 
+    /// Clears data when the transaction commits: `count` bytes from an offset of a block on.
+    pub fn zero(&mut self, block: u32, at: u64, count: u64) {
+        let (mut at, mut left) = (u64::from(block) * BLOCK_SIZE as u64 + at, count);
+        while left > 0 {
+            let part = left.min(u64::from(u32::MAX / 2));
+            let within = at % BLOCK_SIZE as u64;
+            self.lists.zeros.push(((at / BLOCK_SIZE as u64) as u32, within as u32, part as u32));
+            (at, left) = (at + part, left - part);
+        }
+    }
+
+    /// Says that data of a file are about to be written up to `end`, over blocks that it has. Should this client die
+    /// before the commit, those behind its end are cleared, and others hear that it may have changed.
+    pub fn guard(&mut self, ino: u32, end: u64) {
+        redo::guard(&self.core.image, Tail { ino, end });
+        self.guarded = true;
+    }
+
+    /// Bytes that the redo records of what was edited and is to be cleared take.
+    pub fn redo_bytes(&self) -> usize {
+        let edited = self.lists.edited.iter().filter(|e| !e.new).flat_map(|e| e.ranges.iter());
+        edited.map(|(from, to)| to - from + 16).sum::<usize>() + self.lists.zeros.len() * 16
+    }
+
     /// Makes everything visible at once.
-    pub fn commit(mut self) {
+    ///
+    /// `ENOSPC` when so much changes that the redo records need blocks, and there are none: never when no more
+    /// than 60 blocks change, whatever is given back.
+    pub fn commit(mut self) -> Result<()> {
+        let incomplete = self.encode()?;
         let image = &self.core.image;
         let store = image.store();
-        for edited in self.lists.edited.iter().filter(|e| e.ranges.count > 0) {
-            for (from, to) in edited.ranges.iter() {
-                image.write(edited.block, from, &edited.bytes[from..to]);
-            }
+        for edited in self.lists.edited.iter().filter(|e| e.new && e.ranges.count > 0) {
             image.mark_dirty(edited.block, true);
+            image.write(edited.block, 0, &edited.bytes[..]);
         }
-        let persistent = image.durability() != Durability::Memory;
-        let geometry = image.geometry();
-        for run in self.lists.allocated.drain(..) {
-            apply_bitmap(image, &geometry, run, true);
-            bits::clear(store, map_word(image, Bitmap::Reserved), run.block, run.count);
-            if persistent {
-                bits::set(store, map_word(image, Bitmap::Fresh), run.block, run.count);
-            }
+        if image.rules().on(Rule::RedoBeforeApply) {
+            redo::commit(image, &self.lists.redo, &self.lists.scratch, incomplete);
         }
-        for run in self.lists.freed.drain(..) {
-            apply_bitmap(image, &geometry, run, false);
-            forget_dirty(image, run);
-            if persistent {
-                bits::set(store, map_word(image, Bitmap::Quarantine), run.block, run.count);
-                store.fetch_add(rt::QUARANTINE_COUNT, run.count);
-            } else {
-                store.fetch_add(rt::FREE_BLOCKS, run.count);
-                image.note_free(run.block);
-            }
+        redo::apply(image, &self.lists.redo)?;
+        self.lists.allocated.clear();
+        if incomplete {
+            let mut rest = Vec::new();
+            self.lists.freed.iter().for_each(|run| Record::Free(*run).encode(&mut rest));
+            redo::apply(image, &rest)?;
         }
         store.fetch_add(rt::USED_INODES, self.used_inodes.cast_unsigned());
         store.fetch_add(rt::CHANGE, 1);
         if !self.lists.notes.is_empty() {
             log::append(image, &mut self.lists.notes);
         }
+        if image.rules().on(Rule::EmptyBeforeOpening) {
+            redo::clear(image);
+        }
+        self.guarded = false;
+        Ok(())
+    }
+
+    /// Makes the redo records; true when there was no room for those of the blocks that become free. Then these
+    /// are found, if need be, by looking for blocks that nobody uses.
+    fn encode(&mut self) -> Result<bool> {
+        let Lists { edited, allocated, freed, zeros, redo, .. } = &mut self.lists;
+        redo.clear();
+        for edited in edited.iter().filter(|e| !e.new) {
+            for (from, to) in edited.ranges.iter() {
+                Record::Bytes(edited.block, from, &edited.bytes[from..to]).encode(redo);
+            }
+        }
+        zeros.iter().for_each(|&(block, at, count)| Record::Zero(block, at, count).encode(redo));
+        allocated.iter().for_each(|&run| Record::Use(run).encode(redo));
+        let room = self.core.image.redo_room();
+        let most = redo.len().max(room.bytes());
+        let incomplete = redo.len() + freed.len() * redo::RUN_RECORD_BYTES > most;
+        if !incomplete {
+            freed.iter().for_each(|&run| Record::Free(run).encode(redo));
+        }
+        let mut needed = room.blocks_needed(redo.len());
+        while needed > 0 {
+            let run = self.allocate(0, needed)?;
+            // It is not this transaction's to keep.
+            self.lists.allocated.pop();
+            self.lists.scratch.push(run);
+            needed -= run.count;
+            if !redo::can_name(self.lists.scratch.len()) {
+                return Err(Errno::ENOSPC.into());
+            }
+        }
+        Ok(incomplete)
     }
 }
 
@@ -215,12 +292,16 @@ impl<S: Store> Drop for Txn<'_, S> {
     fn drop(&mut self) {
         let image = &self.core.image;
         let store = image.store();
-        for run in self.lists.allocated.drain(..) {
+        let Lists { allocated, scratch, .. } = &mut self.lists;
+        for run in allocated.drain(..).chain(scratch.drain(..)) {
             // Data may have been written into them already.
             forget_dirty(image, run);
             bits::clear(store, map_word(image, Bitmap::Reserved), run.block, run.count);
             store.fetch_add(rt::FREE_BLOCKS, run.count);
             image.note_free(run.block);
+        }
+        if self.guarded {
+            redo::clear(image);
         }
         for word in self.lists.stripes.drain(..) {
             store.fetch_add(word, 1);
@@ -229,6 +310,7 @@ impl<S: Store> Drop for Txn<'_, S> {
             self.core.buffers.give(edited.bytes);
         }
         self.lists.freed.clear();
+        self.lists.zeros.clear();
         self.lists.notes.clear();
         *self.core.spare_lists.lock() = Some(std::mem::take(&mut self.lists));
     }
@@ -257,20 +339,21 @@ pub fn map_word<S: Store>(image: &Image<S>, map: Bitmap) -> u64 {
     rt::bit_of(map, image.capacity_blocks(), 0).0
 }
 
-fn apply_bitmap<S: Store>(image: &Image<S>, geometry: &Geometry, run: Run, used: bool) {
-    let Some(place) = geometry.place(run.block) else { return };
+/// Marks blocks as used or free in their group's bitmap; gives how many were not so before.
+pub(super) fn set_used<S: Store>(image: &Image<S>, geometry: &Geometry, run: Run, used: bool) -> u32 {
+    let Some(place) = geometry.place(run.block) else { return 0 };
     let bitmap = geometry.group_start(place.group);
     let word = image.block_offset(bitmap) + HEADER_SIZE_BYTES as u64;
-    if used {
-        bits::set(image.store(), word, place.bit, run.count);
-    } else {
-        bits::clear(image.store(), word, place.bit, run.count);
-    }
     image.mark_dirty(bitmap, true);
+    if used {
+        bits::set(image.store(), word, place.bit, run.count)
+    } else {
+        bits::clear(image.store(), word, place.bit, run.count)
+    }
 }
 
 /// Freed blocks are nobody's: they need not be written.
-fn forget_dirty<S: Store>(image: &Image<S>, run: Run) {
+pub(super) fn forget_dirty<S: Store>(image: &Image<S>, run: Run) {
     let store = image.store();
     for block in run.block..run.block + run.count {
         let metadata = image.clear_bit(Bitmap::Meta, block);

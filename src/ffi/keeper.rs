@@ -56,7 +56,12 @@ extern "C" fn sabfs_keeper_open(store_size_bytes: f64, durability: u32, read_onl
         unsafe { sabfs_host_progress(phase, step.done_blocks, step.total_blocks) }
     };
     match open::open(store, durability, read_only != 0, &HOST, &mut progress) {
-        Ok((keeper, _)) => {
+        Ok((keeper, volume)) => {
+            // A keeper is no client: the slot is free for programs.
+            if let Err(errno) = volume.detach() {
+                say(&errno.to_string());
+                return -errno.linux();
+            }
             KEEPER.set(Some(keeper));
             0
         }

@@ -3,8 +3,6 @@
 //! Nothing here knows how the file system works: arguments are checked and converted, errors become
 //! numbers. All `unsafe` of the edge is here.
 
-#[cfg(all(feature = "wasmfs", target_os = "emscripten"))]
-mod client;
 #[cfg(target_family = "wasm")]
 mod device;
 #[cfg(all(feature = "keeper", target_os = "unknown"))]

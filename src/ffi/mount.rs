@@ -2,12 +2,12 @@
 //!
 //! A program has one volume at a time. All threads share one view of it.
 
-use super::client;
 use super::open::{self, Host};
 use super::own;
 use super::vtable::{Options, sabfs_volume};
 use crate::errno::Errno;
 use crate::persist;
+use crate::store::clients::{self, ClientId};
 use crate::store::runtime::{self as rt, Durability, KeeperState, VolumeState};
 use crate::store::{Store, WasmStore};
 use crate::vfs::Volume;
@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 /// A volume as this program sees it. Never freed: objects of WasmFS may outlive the mount.
 pub(super) struct Mounted {
     pub(super) volume: Volume<WasmStore>,
-    client: u32,
     /// Set when the program has let go of the volume. From then on the store is not touched.
     closed: AtomicBool,
 }
@@ -41,6 +40,8 @@ static CURRENT: AtomicPtr<Mounted> = AtomicPtr::new(std::ptr::null_mut());
 
 /// How long a sleep lasts before a waiter looks around.
 const SLICE_MS: u32 = 50;
+/// Slots of a store, in names of clients.
+const SLOTS: f64 = rt::CLIENTS_MAX as f64;
 /// How long a keeper that loads a volume may show no progress.
 const LIMIT_MS: u32 = 60_000;
 
@@ -95,20 +96,15 @@ pub(super) fn status(result: Result<(), Errno>) -> i32 {
 }
 
 /// Makes a volume this program's.
-pub(super) fn take(
-    store: WasmStore,
-    open: impl FnOnce(u32) -> Result<Volume<WasmStore>, Errno>,
-) -> Result<(), Errno> {
-    let client = client::claim(&store)?;
-    let mut volume = open(client).inspect_err(|_| client::release(&store, client))?;
+pub(super) fn take(mut volume: Volume<WasmStore>) -> Result<(), Errno> {
     volume.set_stopwatch(now_us);
-    let mounted = Box::into_raw(Box::new(Mounted { volume, client, closed: AtomicBool::new(false) }));
+    let mounted = Box::into_raw(Box::new(Mounted { volume, closed: AtomicBool::new(false) }));
     let null = std::ptr::null_mut();
     if CURRENT.compare_exchange(null, mounted, Ordering::SeqCst, Ordering::SeqCst).is_err() {
         // Another thread was faster, with the same volume: one view is enough.
-        client::release(&store, client);
         // SAFETY: it was made by `Box::into_raw` above and nobody else has seen it.
-        drop(unsafe { Box::from_raw(mounted) });
+        let second = unsafe { Box::from_raw(mounted) };
+        second.volume.detach()?;
     }
     Ok(())
 }
@@ -118,11 +114,13 @@ pub(super) fn format(store: WasmStore) -> Result<(), Errno> {
     let random = random();
     let [id, ..] = random.as_chunks::<4>().0 else { return Err(Errno::EIO) };
     open::prepare(&store, Durability::Memory, u32::from_le_bytes(*id))?;
-    take(store, |client| Volume::format(store, client, now_ns, random))
+    let client = clients::claim(&store)?;
+    let volume = Volume::format(store, client, now_ns, random);
+    take(volume.inspect_err(|_| clients::release(&store, client))?)
 }
 
 fn attach(store: WasmStore) -> Result<(), Errno> {
-    take(store, |client| Volume::attach(store, client, now_ns))
+    take(Volume::join(store, now_ns)?)
 }
 
 /// Waits until the outside store's keeper serves the volume.
@@ -194,7 +192,32 @@ extern "C" fn sabfs_detach() {
         own::close();
     }
     mounted.closed.store(true, Ordering::SeqCst);
-    client::release(mounted.volume.image().store(), mounted.client);
+    // Whoever fails at this is dead to the others, who see to what it leaves.
+    let _: Result<(), Errno> = mounted.volume.detach();
+}
+
+/// JavaScript: this program's name among the clients of its store, as `slot + 64 * serial`; 0 while it is attached
+/// to none.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_client() -> f64 {
+    current().map_or(0.0, |volume| {
+        let ClientId { slot, serial } = volume.client();
+        f64::from(slot) + f64::from(serial) * SLOTS
+    })
+}
+
+/// JavaScript: a client of the store has died, of which `sabfs_client` gave the name; 0 for the keeper. What it
+/// owned is recovered. 0, or a negative errno.
+#[unsafe(no_mangle)]
+extern "C" fn sabfs_bury(name: f64) -> i32 {
+    status(current().and_then(|volume| {
+        if name <= 0.0 {
+            return volume.bury_keeper();
+        }
+        // Slots count from 1.
+        let serial = ((name - 1.0) / SLOTS).floor();
+        volume.bury(ClientId { slot: (name - serial * SLOTS) as u32, serial: serial as u32 })
+    }))
 }
 
 pub(super) fn current() -> Result<&'static Volume<WasmStore>, Errno> {

@@ -7,12 +7,9 @@ use crate::errno::Errno;
 use crate::format::BLOCK_SIZE;
 use crate::persist::{Found, Keeper, OpenError, OpenOptions, Progress, Random, Stopwatch};
 use crate::store::runtime::{self as rt, Durability};
-use crate::store::{Store, WasmStore};
+use crate::store::{Store, WasmStore, clients};
 use crate::vfs::{Clock, Volume};
 use std::fmt;
-
-/// Number in lock words of whoever opens a volume: greater than those of client slots.
-const CLIENT: u32 = rt::CLIENTS_MAX as u32 + 1;
 
 /// What the edge's surroundings give.
 pub(super) struct Host {
@@ -89,7 +86,7 @@ pub(super) fn resume(
 ) -> Result<Keeper<WasmStore, JsDevice>, Failure> {
     let mut options = OpenOptions::new([0; 16], keys(host));
     (options.read_only, options.resume) = (read_only, Some(crate::persist::Mark::kept(&store)));
-    let (image, now_ms) = (Image::attach(store, CLIENT)?, Box::new(host.now_ms));
+    let (image, now_ms) = (Image::attach(store, rt::KEEPER_CLIENT)?, Box::new(host.now_ms));
     Keeper::open(image, JsDevice::Image, JsDevice::Journal, options, now_ms, &mut |_| ())
         .map(|(mut keeper, _)| {
             keeper.set_stopwatch(host.now_us);
@@ -108,7 +105,8 @@ fn keys(host: &Host) -> Random {
     })
 }
 
-/// Makes the store anew, opens the volume's files, recovers them, loads or makes the volume.
+/// Makes the store anew, opens the volume's files, recovers them, loads or makes the volume, of which the caller
+/// is a client then.
 pub(super) fn open(
     store: WasmStore,
     durability: Durability,
@@ -119,7 +117,7 @@ pub(super) fn open(
     let seed = (host.random)();
     let [id @ .., _] = seed.as_chunks::<4>().0 else { return Err(Errno::EIO.into()) };
     prepare(&store, durability, u32::from_le_bytes(id[0]))?;
-    let image = Image::attach(store, CLIENT)?;
+    let image = Image::attach(store, rt::KEEPER_CLIENT)?;
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&(host.random)()[..16]);
     let mut options = OpenOptions::new(uuid, keys(host));
@@ -133,17 +131,18 @@ pub(super) fn open(
         Keeper::open(image, JsDevice::Image, JsDevice::Journal, options, Box::new(now_ms), &mut beating)
             .map_err(Failure::Open)?;
     keeper.set_stopwatch(host.now_us);
+    let client = clients::claim(&store)?;
     let volume = match found {
         Found::New if read_only => return Err(Failure::Nothing),
         Found::New => {
             let mut seed = (host.random)();
             seed[..16].copy_from_slice(&uuid);
-            let volume = Volume::format(store, CLIENT, host.now_ns, seed)?;
+            let volume = Volume::format(store, client, host.now_ns, seed)?;
             // A device that is full says so now, not at the program's first fsync.
             keeper.commit_now().map_err(Failure::FirstCommit)?;
             volume
         }
-        Found::Volume(_) => Volume::load(store, CLIENT, host.now_ns).map_err(Failure::Load)?,
+        Found::Volume(_) => Volume::load(store, client, host.now_ns).map_err(Failure::Load)?,
     };
     Ok((keeper, volume))
 }

@@ -142,7 +142,7 @@ extern "C" fn sabfs_open_own(capacity_bytes: f64, durability: u32, read_only: u3
             volume.set_committer(Committer::Inline(Box::new(commit)));
             *KEEPER.lock() = Some(keeper);
             REMOTE.store(remote != 0, Ordering::Relaxed);
-            status(take(store, |_| Ok(volume)))
+            status(take(volume))
         }
         Err(failure) => {
             let text = failure.to_string();

@@ -13,16 +13,15 @@ use super::rules::{Rule, Rules};
 use crate::core::{Image, count_free};
 use crate::errno::Errno;
 use crate::store::runtime::{self as rt, Bitmap};
-use crate::store::{Store, lock};
+use crate::store::Store;
 
 /// Takes over what the keeper before left in the store. The caller has its number in lock words, and is sure that
 /// it has ended. `EIO` when the gate cannot be had.
 pub fn take_over<S: Store>(image: &Image<S>, rules: Rules) -> Result<(), Errno> {
     let store = image.store();
-    if lock::owner(store, rt::GATE) == image.client() {
-        image.unlock_gate();
-    }
-    image.lock_gate()?;
+    // From here on a gate in the keeper's name is this one's.
+    store.store(rt::KEEPER_DEAD, 0);
+    image.lock_gate_after_own()?;
     let mut in_flight = Vec::new();
     collect(image, Bitmap::InFlight, &mut in_flight);
     for block in in_flight {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Client numbers start at 1. Every wait is bounded, so that a waiter can look whether the owner is
-//! still alive instead of trusting that a wake-up comes.
+//! still alive instead of trusting that a wake-up comes. A waiter who learns that it is not inherits the lock: it
+//! goes from the dead to one heir without ever being free, and what it guards is as the dead left it.
 
 use super::{Store, Wait};
 use crossbeam_utils::Backoff;
@@ -17,16 +18,39 @@ pub const SLICE_MS: u32 = 50;
 
 const WAITERS: u32 = 1;
 
+/// How an attempt to take a lock ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was free.
+    Free,
+    /// It was in the hands of this client, which is dead.
+    From(u32),
+    /// The time ran out.
+    Not,
+}
+
 /// Takes the lock at `word` for `client` (1 or more); gives false when `timeout_ms` ran out.
 pub fn lock<S: Store + ?Sized>(store: &S, word: u64, client: u32, timeout_ms: u32) -> bool {
+    lock_or_inherit(store, word, client, timeout_ms, &|_| false) == Taken::Free
+}
+
+/// As `lock`, but takes the lock from an owner of whom `is_dead` says that it has died. It is asked before each
+/// sleep, which lasts [`SLICE_MS`] at most.
+pub fn lock_or_inherit<S: Store + ?Sized>(
+    store: &S,
+    word: u64,
+    client: u32,
+    timeout_ms: u32,
+    is_dead: &dyn Fn(u32) -> bool,
+) -> Taken {
     let mine = client << 1;
     if store.compare_exchange(word, 0, mine) == 0 {
-        return true;
+        return Taken::Free;
     }
     let backoff = Backoff::new();
     while !backoff.is_completed() {
         if store.load(word) == 0 && store.compare_exchange(word, 0, mine) == 0 {
-            return true;
+            return Taken::Free;
         }
         backoff.snooze();
     }
@@ -36,7 +60,13 @@ pub fn lock<S: Store + ?Sized>(store: &S, word: u64, client: u32, timeout_ms: u3
         if seen == 0 {
             // Others may still sleep: keep the mark, so that unlock wakes one of them.
             if store.compare_exchange(word, 0, mine | WAITERS) == 0 {
-                return true;
+                return Taken::Free;
+            }
+            continue;
+        }
+        if is_dead(seen >> 1) {
+            if store.compare_exchange(word, seen, mine | WAITERS) == seen {
+                return Taken::From(seen >> 1);
             }
             continue;
         }
@@ -44,7 +74,7 @@ pub fn lock<S: Store + ?Sized>(store: &S, word: u64, client: u32, timeout_ms: u3
             continue;
         }
         if waited_ms >= timeout_ms {
-            return false;
+            return Taken::Not;
         }
         let slice = SLICE_MS.min(timeout_ms - waited_ms);
         if store.wait(word, seen | WAITERS, slice) == Wait::TimedOut {
@@ -94,6 +124,30 @@ mod tests {
             thread.join().unwrap();
         }
         assert_eq!(store.load(4), 4 * rounds);
+        assert_eq!(store.load(0), 0);
+    }
+
+    #[test]
+    fn one_heir_gets_what_the_dead_had() {
+        let store = Arc::new(HeapStore::new(4096));
+        assert!(lock(&*store, 0, 9, 10));
+        let heirs: Vec<_> = (1..=4)
+            .map(|client| {
+                let store = store.clone();
+                std::thread::spawn(move || {
+                    let taken = lock_or_inherit(&*store, 0, client, 60_000, &|owner| {
+                        owner == 9 && store.load(8) == 1
+                    });
+                    unlock(&*store, 0, client);
+                    taken
+                })
+            })
+            .collect();
+        store.store(8, 1);
+        store.notify(0, u32::MAX);
+        let mut taken: Vec<_> = heirs.into_iter().map(|heir| heir.join().unwrap()).collect();
+        taken.sort_by_key(|taken| *taken == Taken::Free);
+        assert_eq!(taken, [Taken::From(9), Taken::Free, Taken::Free, Taken::Free]);
         assert_eq!(store.load(0), 0);
     }
 

@@ -8,8 +8,11 @@
 //! writers; whoever calls them holds the lock that guards the bytes or checks a sequence word after
 //! reading. Words are sequentially consistent, as WebAssembly's atomics are.
 
+pub mod clients;
 mod heap;
 pub mod lock;
+#[cfg(test)]
+pub mod mortal;
 pub mod runtime;
 #[cfg(target_family = "wasm")]
 mod wasm;

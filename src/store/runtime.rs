@@ -7,14 +7,15 @@
 //!      0  header words (this file's constants)
 //!   4096  client slots            64 x  128 bytes
 //!  12288  inode lock stripes    1024 x   16 bytes  { lock word, seq, 0, 0 }
-//!  32768  redo slots              64 x  8192 bytes
+//!  32768  redo slots              64 x  4096 bytes  (core/redo.rs)
+//! 294912  redo spill          262144 bytes         for whoever has the gate
 //! 557056  change log          262144 bytes         ring of records (core/log.rs)
 //! 819200  advisory locks        4096 x   48 bytes  (vfs/locks/table.rs)
 //!  then   waiters for locks      256 x   48 bytes
 //!  then   lock buckets          1024 x    8 bytes  { first lock + 1, releases }
 //!  then   spare, up to 1077248
 //! 1077248  histograms              2 x  2048 bytes  (persist/histogram.rs)
-//! 1081344  open table            8192 x    8 bytes  { inode, holders }, open addressing
+//! 1081344  open table            8192 x   16 bytes  { inode, 0, holders }, open addressing
 //!  then   six bitmaps, one bit a block each: dirty, fresh, meta, quarantine, reserved, in flight
 //!  then   the image, from the next multiple of 4096
 //! ```
@@ -28,8 +29,8 @@
 
 use crate::format::BLOCK_SIZE;
 
-/// `"SBR1"`: the store holds a complete runtime region.
-pub const MAGIC_VALUE: u32 = u32::from_le_bytes(*b"SBR1");
+/// `"SBR2"`: the store holds a complete runtime region.
+pub const MAGIC_VALUE: u32 = u32::from_le_bytes(*b"SBR2");
 
 /// Word: [`MAGIC_VALUE`] when the region is complete.
 pub const MAGIC: u64 = 0;
@@ -53,6 +54,11 @@ pub const FAILURE: u64 = 28;
 pub const CLAIM: u64 = 32;
 /// Word: how many blocks the volume has by now; 0 before its superblock is known.
 pub const IMAGE_BLOCKS: u64 = 36;
+
+/// Word: counts the clients that ever were (wrapping), so that two in one slot have different names.
+pub const CLIENT_SERIAL: u64 = 40;
+/// Word: 1 while the keeper is known to have ended and no other one has followed.
+pub const KEEPER_DEAD: u64 = 44;
 
 /// Word: the gate's futex word; who holds it excludes every mutation and every commit's cut.
 pub const GATE: u64 = 64;
@@ -118,7 +124,8 @@ pub const LOCK_WAITING: u64 = 272;
 /// Word: counts the waiters that ever were (wrapping): who came first goes first.
 pub const LOCK_TICKET: u64 = 276;
 
-/// Word: how many watch the change log. Alone in its line of the cache, as every change looks at it.
+/// Words, two: a bit for each client that watches the change log. Alone in their line of the cache, as every
+/// change looks at them.
 pub const LOG_WATCHERS: u64 = 320;
 /// Word: position up to which the log is or is being written; positions count units of 8 bytes and wrap.
 pub const LOG_RESERVED: u64 = 384;
@@ -128,7 +135,7 @@ pub const LOG_HEAD: u64 = 388;
 pub const LOG_SEQUENCE: u64 = 392;
 /// Word: inode of the newest record if that tells of changed data and nobody has read it, otherwise 0.
 pub const LOG_MODIFIED: u64 = 396;
-/// Word: watchers that sleep.
+/// Word: 1 when a watcher may be sleeping; whoever wakes them clears it.
 pub const LOG_SLEEPERS: u64 = 400;
 
 /// Words, four: whose the journal was when the first keeper of this store had opened it (`persist::Mark`).
@@ -153,9 +160,12 @@ pub const COMMITS_FAILED: u64 = 476;
 /// Word: errno number (Linux) of the last of them, 0 when there was none.
 pub const LAST_FAILURE: u64 = 480;
 
-/// Clients that may be attached at once: each worker counts as one.
+/// Clients that may be attached at once. A client is what can die by itself: a program with all its threads, or
+/// a worker or page with a view of its own.
 pub const CLIENTS_MAX: u64 = 64;
-/// Start of the client slots.
+/// Number of keepers in lock words. They have no slot.
+pub const KEEPER_CLIENT: u32 = CLIENTS_MAX as u32 + 1;
+/// Start of the client slots: see `store::clients`.
 pub const CLIENTS: u64 = 4096;
 /// Size of a client slot.
 pub const CLIENT_SIZE_BYTES: u64 = 128;
@@ -167,10 +177,14 @@ pub const STRIPES_COUNT: u64 = 1024;
 pub const STRIPE_SIZE_BYTES: u64 = 16;
 /// Start of the redo slots.
 pub const REDO: u64 = 32768;
-/// Size of one client's redo slot.
-pub const REDO_SIZE_BYTES: u64 = 8192;
+/// Size of one client's redo slot: what most operations need several times over.
+pub const REDO_SIZE_BYTES: u64 = 4096;
+/// Start of what takes the redo records of a larger operation; it belongs to whoever has the gate.
+pub const REDO_SPILL: u64 = REDO + CLIENTS_MAX * REDO_SIZE_BYTES;
+/// Size of it.
+pub const REDO_SPILL_SIZE_BYTES: u64 = 262_144;
 /// Start of the change log's ring.
-pub const LOG: u64 = REDO + CLIENTS_MAX * REDO_SIZE_BYTES;
+pub const LOG: u64 = REDO_SPILL + REDO_SPILL_SIZE_BYTES;
 /// Size of the ring; a power of two, so that positions may wrap.
 pub const LOG_SIZE_BYTES: u64 = 262_144;
 /// Start of the advisory locks' records.
@@ -199,8 +213,8 @@ pub const FSYNC_HISTOGRAM: u64 = OPEN_TABLE - HISTOGRAM_SIZE_BYTES;
 pub const OPEN_TABLE: u64 = 1_081_344;
 /// Entries of the open table; a power of two.
 pub const OPEN_TABLE_COUNT: u64 = 8192;
-/// Size of an entry: inode word, holders word.
-pub const OPEN_ENTRY_SIZE_BYTES: u64 = 8;
+/// Size of an entry: inode, a spare word, two words with a bit for each client that holds the inode.
+pub const OPEN_ENTRY_SIZE_BYTES: u64 = 16;
 /// Start of the bitmaps.
 pub const BITMAPS: u64 = OPEN_TABLE + OPEN_TABLE_COUNT * OPEN_ENTRY_SIZE_BYTES;
 

@@ -11,7 +11,7 @@ use super::data::{BLOCK, fill_hole, goal_before, mark_data};
 use super::inline;
 use super::types::Ino;
 use crate::core::extent::{self, Mapping, Visit};
-use crate::core::{self, Blocks, Core, Note, Txn};
+use crate::core::{self, Blocks, Note, Txn};
 use crate::errno::Errno;
 use crate::format::{FILE_SIZE_MAX, FileKind, Inode};
 use crate::persist::ADMISSION_META_BLOCKS;
@@ -24,6 +24,8 @@ use bitflags::bitflags;
 const RUNS_MAX: u32 = 128;
 /// Blocks that one transaction reserves at most (64 MiB): clearing them holds the gate.
 const BLOCKS_MAX: u32 = 1 << 14;
+/// Redo records of one transaction that reserves space: they always have room.
+const REDO_MAX_BYTES: usize = rt::REDO_SPILL_SIZE_BYTES as usize / 2;
 /// How often moving extents waits for a commit to make room in the journal record.
 const SHIFT_TRIES: u32 = 3;
 
@@ -393,6 +395,9 @@ fn fill<S: Store>(
 ) -> core::Result<()> {
     let (mut goal, mut blocks) = (0, 0);
     while done.at < range.to && done.reserved.len() < RUNS_MAX as usize && blocks < BLOCKS_MAX {
+        if txn.redo_bytes() > REDO_MAX_BYTES {
+            break;
+        }
         let at = done.at;
         match extent::map(txn, inode, at)? {
             Mapping::Run { block, count, .. } => {
@@ -445,9 +450,13 @@ pub(super) fn punch<S: Store>(
     clear(txn, inode, last * BLOCK, end)
 }
 
-/// Writes zeros over the allocated part of `from..to`.
-pub(super) fn clear<S: Store>(txn: &Txn<'_, S>, inode: &Inode, from: u64, to: u64) -> core::Result<()> {
-    let core: &Core<S> = txn.core();
+/// Has zeros written over the allocated part of `from..to` by the commit.
+pub(super) fn clear<S: Store>(
+    txn: &mut Txn<'_, S>,
+    inode: &Inode,
+    from: u64,
+    to: u64,
+) -> core::Result<()> {
     let mut at = from;
     while at < to {
         let first = u32::try_from(at / BLOCK).map_err(|_| Errno::EFBIG)?;
@@ -455,8 +464,7 @@ pub(super) fn clear<S: Store>(txn: &Txn<'_, S>, inode: &Inode, from: u64, to: u6
         match extent::map(txn, inode, first)? {
             Mapping::Run { block, count, .. } => {
                 let part = (u64::from(count) * BLOCK - within).min(to - at);
-                core.image.store().zero(core.image.block_offset(block) + within, part);
-                mark_data(core, block, (within + part).div_ceil(BLOCK) as u32);
+                txn.zero(block, within, part);
                 at += part;
             }
             Mapping::Hole { count } => at += (u64::from(count) * BLOCK - within).min(to - at),

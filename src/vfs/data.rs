@@ -8,7 +8,8 @@ use super::attr::modified;
 use super::types::Ino;
 use super::{inline, recall};
 use crate::core::extent::{self, Mapping};
-use crate::core::{self, Core, Error, InodeSlot, Note, Txn, log, stripe_seq};
+use crate::core::rules::Rule;
+use crate::core::{self, Core, Error, InPlace, InodeSlot, Note, Txn, log, stripe_seq};
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, Corrupt, Extent, FILE_SIZE_MAX, FileKind, INLINE_EXTENTS, Inode};
 use crate::store::Store;
@@ -114,9 +115,6 @@ impl<S: Store> Volume<S> {
         {
             let _gate = self.admitted_gate()?;
             if let Some(done) = self.write_in_place(ino, offset, bytes, now).map_err(Error::errno)? {
-                if done.1 > 0 {
-                    log::modified(&self.core.image, ino);
-                }
                 return Ok(done);
             }
         }
@@ -134,6 +132,7 @@ impl<S: Store> Volume<S> {
                 if inline::stays(&inode, end) {
                     inline::patch(&mut inode, offset, bytes);
                 } else {
+                    let blocks = inode.raw.blocks.get();
                     let old = inline::leave(&mut inode);
                     if offset >= BLOCK {
                         inline::settle(txn, &mut inode, &old)?;
@@ -141,6 +140,10 @@ impl<S: Store> Volume<S> {
                     reserve(txn, &mut inode, offset, bytes.len(), &mut reserved)?;
                     if offset < BLOCK {
                         inline::settle(txn, &mut inode, &old)?;
+                    }
+                    if blocks > 0 {
+                        // Some bytes may go to blocks that it has, and these may lie behind its end.
+                        txn.guard(ino, end);
                     }
                     copy_in(txn, &inode, offset, bytes)?;
                 }
@@ -180,7 +183,8 @@ impl<S: Store> Volume<S> {
             let at = run.at + (offset - run.from);
             let mut change = [0; 8];
             image.read(slot.block, slot.at + CHANGE_AT, &mut change);
-            let patch = Patch { slot, size: None, change: u64::from_le_bytes(change), now_ns };
+            let change = u64::from_le_bytes(change);
+            let patch = Patch { ino, slot, size: None, change, now_ns };
             self.overwrite(stripe, at, bytes, &patch);
             recall::renew_run(self.id, ino, run.seq.wrapping_add(2));
             return Ok(Some((offset, bytes.len())));
@@ -206,42 +210,73 @@ impl<S: Store> Volume<S> {
             if fits { piece_of(core, first, &mapping, end.max(size)) } else { None }
         };
         let Some(Piece { from, to, at }) = piece else { return Ok(None) };
-        let patch =
-            Patch { slot, size: (end > size).then_some(end), change: inode.raw.change.get(), now_ns };
+        let (size, change) = ((end > size).then_some(end), inode.raw.change.get());
+        let patch = Patch { ino, slot, size, change, now_ns };
         self.overwrite(stripe, at + (offset - from), bytes, &patch);
         recall::keep_run(self.id, ino, store.load(stripe), from, to, at);
         Ok(Some((offset, bytes.len())))
     }
 
     /// Copies bytes over allocated blocks and notes it in the inode. The caller holds the gate.
+    ///
+    /// The redo slot says what is to be done if this client dies meanwhile. Bytes that lie in the inode are among
+    /// its records; of others there may be some, but none behind the file's end.
     fn overwrite(&self, stripe: u64, at: u64, bytes: &[u8], patch: &Patch) {
         let core = &self.core;
         let (image, store) = (&core.image, core.image.store());
+        let Patch { ino, slot, size, change, now_ns } = *patch;
         store.fetch_add(stripe, 1);
         // The plain writes that follow must not be seen before the word is odd.
         fence(Ordering::SeqCst);
-        // First, so that bytes that lie in the inode itself do not make its block one of data.
-        image.mark_dirty(patch.slot.block, true);
-        store.write(at, bytes);
-        let first = at - image.block_offset(0);
-        let blocks = (first % BLOCK + bytes.len() as u64).div_ceil(BLOCK) as u32;
-        mark_data(core, (first / BLOCK) as u32, blocks);
-        let Patch { slot, size, change, now_ns } = *patch;
+        let within = at.wrapping_sub(image.block_offset(slot.block));
+        let inline = within < BLOCK;
+        let rules = image.rules();
+        let mut redo = InPlace::new(size.filter(|_| !inline).map(|end| (ino, end)));
         if let Some(size) = size {
-            image.write(slot.block, slot.at + SIZE_AT, &size.to_le_bytes());
+            redo.add(slot.block, slot.at + SIZE_AT, &size.to_le_bytes());
+            if !inline {
+                redo.hold_back();
+            }
         }
         let mut times = [0; 16];
         times[..8].copy_from_slice(&now_ns.to_le_bytes());
         times[8..].copy_from_slice(&now_ns.to_le_bytes());
+        let change = change.wrapping_add(1).to_le_bytes();
+        redo.add(slot.block, slot.at + TIMES_AT, &times);
+        redo.add(slot.block, slot.at + CHANGE_AT, &change);
+        if inline {
+            redo.add(slot.block, within as usize, bytes);
+        }
+        redo.begin(image, inline || !rules.on(Rule::DataBeforeSize));
+        // First, so that bytes that lie in the inode itself do not make its block one of data.
+        image.mark_dirty(slot.block, true);
+        let first = at - image.block_offset(0);
+        let blocks = (first % BLOCK + bytes.len() as u64).div_ceil(BLOCK) as u32;
+        if rules.on(Rule::DirtyBeforeData) {
+            mark_data(core, (first / BLOCK) as u32, blocks);
+        }
+        store.write(at, bytes);
+        if !rules.on(Rule::DirtyBeforeData) {
+            mark_data(core, (first / BLOCK) as u32, blocks);
+        }
+        redo.commit(image);
+        if let Some(size) = size {
+            image.write(slot.block, slot.at + SIZE_AT, &size.to_le_bytes());
+        }
         image.write(slot.block, slot.at + TIMES_AT, &times);
-        image.write(slot.block, slot.at + CHANGE_AT, &change.wrapping_add(1).to_le_bytes());
+        image.write(slot.block, slot.at + CHANGE_AT, &change);
         store.fetch_add(rt::CHANGE, 1);
+        log::modified(image, ino);
+        if rules.on(Rule::EmptyBeforeOpening) {
+            redo.end(image);
+        }
         store.fetch_add(stripe, 1);
     }
 }
 
 /// What a write in place changes of an inode.
 struct Patch {
+    ino: Ino,
     slot: InodeSlot,
     /// The file's new size, if it grew.
     size: Option<u64>,
@@ -365,8 +400,14 @@ fn copy_in<S: Store>(txn: &Txn<'_, S>, inode: &Inode, offset: u64, bytes: &[u8])
         };
         let count = u64::from(count).min((within + left).div_ceil(BLOCK));
         let part = (count * BLOCK - within).min(left) as usize;
+        let before = core.image.rules().on(Rule::DirtyBeforeData);
+        if before {
+            mark_data(core, block, count as u32);
+        }
         core.image.store().write(core.image.block_offset(block) + within, &bytes[done..done + part]);
-        mark_data(core, block, count as u32);
+        if !before {
+            mark_data(core, block, count as u32);
+        }
         done += part;
     }
     Ok(())
@@ -448,10 +489,7 @@ fn cut<S: Store>(txn: &mut Txn<'_, S>, inode: &mut Inode, size: u64) -> core::Re
         && size < inode.raw.size.get()
         && let Mapping::Run { block, .. } = extent::map(txn, inode, file_block(size)?)?
     {
-        let core = txn.core();
-        let start = core.image.block_offset(block);
-        core.image.store().zero(start + within, BLOCK - within);
-        mark_data(core, block, 1);
+        txn.zero(block, within, BLOCK - within);
     }
     let first = u32::try_from(size.div_ceil(BLOCK)).map_err(|_| Errno::EFBIG)?;
     extent::remove(txn, inode, first, u32::MAX)?;

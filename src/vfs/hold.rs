@@ -1,15 +1,17 @@
 //! Holding inodes: an inode that lost its last name lives on while somebody holds it.
 //!
-//! Each process counts its own holds and enters an inode into the store's open table once. The table
-//! is open addressing by inode number; it is changed under the gate. Its entries are never moved, and
-//! one whose count is 0 keeps its inode number until another inode takes the place.
+//! Each process counts its own holds and enters an inode into the store's open table once, by its client's bit. So
+//! the holds of a client that died are found and given back. The table is open addressing by inode number; it is
+//! changed under the gate. Its entries are never moved, and one that nobody holds keeps its inode number until
+//! another inode takes the place.
 
 use super::Volume;
 use super::types::Ino;
+use crate::core::rules::Rule;
 use crate::core::{Core, Error, Txn};
 use crate::errno::Errno;
-use crate::store::Store;
 use crate::store::runtime as rt;
+use crate::store::{Store, clients};
 use std::collections::hash_map::Entry;
 
 /// What this process holds of one inode.
@@ -31,9 +33,27 @@ impl Hold {
 
 /// Entries looked at for one inode before the table counts as full.
 const PROBES: u64 = 256;
+/// Where an entry has the bits of those who hold its inode.
+const HOLDERS_AT: u64 = 8;
 
 fn entry(index: u64) -> u64 {
     rt::OPEN_TABLE + index % rt::OPEN_TABLE_COUNT * rt::OPEN_ENTRY_SIZE_BYTES
+}
+
+/// A bit for each client that holds the inode of an entry.
+fn holders<S: Store>(store: &S, at: u64) -> u64 {
+    let word = |half: u64| u64::from(store.load(at + HOLDERS_AT + half));
+    word(0) | word(4) << 32
+}
+
+fn set_holder<S: Store>(store: &S, at: u64, client: u32) {
+    let (word, bit) = clients::mask_of(client);
+    store.fetch_or(at + HOLDERS_AT + word, bit);
+}
+
+fn clear_holder<S: Store>(store: &S, at: u64, client: u32) {
+    let (word, bit) = clients::mask_of(client);
+    store.fetch_and(at + HOLDERS_AT + word, !bit);
 }
 
 /// The table's entry of an inode that somebody holds.
@@ -43,7 +63,7 @@ fn find<S: Store>(core: &Core<S>, ino: Ino) -> Option<u64> {
     (0..PROBES)
         .map(|probe| entry(start + probe))
         .take_while(|&at| store.load(at) != 0)
-        .find(|&at| store.load(at) == ino && store.load(at + 4) != 0)
+        .find(|&at| store.load(at) == ino && holders(store, at) != 0)
 }
 
 /// Whether anybody holds the inode; under the gate.
@@ -53,17 +73,59 @@ pub(super) fn is_held<S: Store>(core: &Core<S>, ino: Ino) -> bool {
 
 /// Counts this process among those that hold the inode; under the gate. `ENFILE` when the table is full.
 pub(super) fn enter<S: Store>(core: &Core<S>, ino: Ino) -> Result<(), Errno> {
-    let store = core.image.store();
-    if let Some(at) = find(core, ino) {
-        store.fetch_add(at + 4, 1);
-        return Ok(());
-    }
-    let start = u64::from(ino.wrapping_mul(0x9e37_79b1));
-    let free = (0..PROBES).map(|probe| entry(start + probe)).find(|&at| store.load(at + 4) == 0);
-    let at = free.ok_or(Errno::ENFILE)?;
-    store.store(at, ino);
-    store.store(at + 4, 1);
+    let (store, client) = (core.image.store(), core.image.client());
+    let at = match find(core, ino) {
+        Some(at) => at,
+        None => {
+            let start = u64::from(ino.wrapping_mul(0x9e37_79b1));
+            let mut entries = (0..PROBES).map(|probe| entry(start + probe));
+            let free = entries.find(|&at| holders(store, at) == 0).ok_or(Errno::ENFILE)?;
+            store.store(free, ino);
+            free
+        }
+    };
+    set_holder(store, at, client);
     Ok(())
+}
+
+/// Takes a client's hold of an entry's inode back, and frees the inode if nobody else holds it and it has no name
+/// left. The caller has the gate.
+fn leave<S: Store>(core: &Core<S>, at: u64, client: u32) {
+    let store = core.image.store();
+    let before = core.image.rules().on(Rule::FreeBeforeForgetting);
+    if !before {
+        clear_holder(store, at, client);
+    }
+    let (word, bit) = clients::mask_of(client);
+    let last = holders(store, at) & !(u64::from(bit) << (word * 8)) == 0;
+    let ino = store.load(at);
+    let nameless = || core.read_inode(ino).is_ok_and(|inode| inode.raw.nlink.get() == 0);
+    if last && store.load(rt::READ_ONLY) == 0 && nameless() {
+        let mut txn = Txn::begin(core);
+        // On failure the inode stays an orphan, which the next mount frees.
+        if txn.release_inode(ino).is_ok() {
+            let _ = txn.commit();
+        }
+    }
+    // Last: should this client die, whoever recovers it finds the inode by this.
+    clear_holder(store, at, client);
+}
+
+/// Inodes that one call of `let_go` lets go: the gate is held meanwhile.
+const LET_GO_MAX: usize = 64;
+
+/// Lets inodes go that a client holds, some at a time: false when there may be more. The caller has the gate.
+pub(super) fn let_go<S: Store>(core: &Core<S>, client: u32) -> bool {
+    let store = core.image.store();
+    let (word, bit) = clients::mask_of(client);
+    let entries = (0..rt::OPEN_TABLE_COUNT).map(entry);
+    let held = entries.filter(|&at| store.load(at + HOLDERS_AT + word) & bit != 0);
+    let mut count = 0;
+    for at in held.take(LET_GO_MAX) {
+        leave(core, at, client);
+        count += 1;
+    }
+    count < LET_GO_MAX
 }
 
 impl<S: Store> Volume<S> {
@@ -118,21 +180,11 @@ impl<S: Store> Volume<S> {
             return;
         }
         hold.remove();
-        // Fails only while a dead client has the guard: who takes that from it finds these locks too.
+        // Fails only while a client has the guard that nobody has called dead yet: these locks go with this client.
         let _ = self.release_locks(ino);
         let Ok(_gate) = self.gate() else { return };
-        let Some(at) = find(&self.core, ino) else { return };
-        let store = self.core.image.store();
-        if store.fetch_add(at + 4, u32::MAX) != 1 {
-            return;
-        }
-        let nameless = self.core.read_inode(ino).is_ok_and(|inode| inode.raw.nlink.get() == 0);
-        if nameless && store.load(rt::READ_ONLY) == 0 {
-            let mut txn = Txn::begin(&self.core);
-            // On failure the inode stays an orphan, which the next mount frees.
-            if txn.release_inode(ino).is_ok() {
-                txn.commit();
-            }
+        if let Some(at) = find(&self.core, ino) {
+            leave(&self.core, at, self.core.image.client());
         }
     }
 }

@@ -74,7 +74,8 @@ pub(super) fn settle<S: Store>(
             block
         }
     };
-    txn.image().write(block, 0, &old.bytes[..old.len]);
+    // The block is new: nobody else sees it before the commit.
     mark_data(txn.core(), block, 1);
+    txn.image().write(block, 0, &old.bytes[..old.len]);
     Ok(())
 }

@@ -7,9 +7,11 @@
 use super::Volume;
 use crate::core::log::{self, RECORD_MAX, RING_UNITS, Record};
 use crate::errno::Errno;
-use crate::store::Store;
 use crate::store::lock::SLICE_MS;
 use crate::store::runtime as rt;
+use crate::store::{Store, clients};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 /// What a watcher is told.
@@ -25,6 +27,9 @@ pub enum Event {
 pub struct Watcher<S: Store> {
     store: S,
     cursor: u32,
+    client: u32,
+    /// How many watchers this process has.
+    count: Arc<Mutex<u32>>,
 }
 
 impl<S: Store + Clone> Volume<S> {
@@ -36,11 +41,16 @@ impl<S: Store + Clone> Volume<S> {
         // A transaction that began before anybody watched does not tell: none is running under the gate.
         let _gate = self.gate()?;
         let store = self.image().store().clone();
-        store.fetch_add(rt::LOG_WATCHERS, 1);
+        let (client, count) = (self.image().client(), self.watchers.clone());
+        let mut watchers = count.lock();
+        *watchers += 1;
+        let (word, bit) = clients::mask_of(client);
+        store.fetch_or(rt::LOG_WATCHERS + word, bit);
+        drop(watchers);
         // This watcher is not told of the newest record, so what it tells of must be told again.
         store.store(rt::LOG_MODIFIED, 0);
         let cursor = store.load(rt::LOG_HEAD);
-        Ok(Watcher { store, cursor })
+        Ok(Watcher { store, cursor, client, count })
     }
 }
 
@@ -73,9 +83,13 @@ impl<S: Store> Watcher<S> {
                 return event;
             }
             let slice_ms = left_ms.min(SLICE_MS);
-            self.store.fetch_add(rt::LOG_SLEEPERS, 1);
+            // Said first, then looked again: whoever has written meanwhile has either seen it or is seen.
+            self.store.store(rt::LOG_SLEEPERS, 1);
+            let event = self.next();
+            if event.is_some() {
+                return event;
+            }
             self.store.wait(rt::LOG_HEAD, self.cursor, slice_ms);
-            self.store.fetch_add(rt::LOG_SLEEPERS, u32::MAX);
             left_ms -= slice_ms;
         }
     }
@@ -109,14 +123,11 @@ impl<S: Store> Watcher<S> {
 
 impl<S: Store> Drop for Watcher<S> {
     fn drop(&mut self) {
-        // Never below 0: the store may have been prepared anew meanwhile.
-        let mut seen = self.store.load(rt::LOG_WATCHERS);
-        while let Some(less) = seen.checked_sub(1) {
-            let now = self.store.compare_exchange(rt::LOG_WATCHERS, seen, less);
-            if now == seen {
-                break;
-            }
-            seen = now;
+        let mut watchers = self.count.lock();
+        *watchers -= 1;
+        if *watchers == 0 {
+            let (word, bit) = clients::mask_of(self.client);
+            self.store.fetch_and(rt::LOG_WATCHERS + word, !bit);
         }
     }
 }

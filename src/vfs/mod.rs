@@ -12,9 +12,12 @@ mod allocate;
 mod as_caller;
 mod atime;
 mod attr;
+mod clients;
 mod copy;
 mod create;
 mod data;
+#[cfg(test)]
+mod deaths;
 mod files;
 mod grow;
 mod hold;

@@ -13,6 +13,7 @@ use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability, VolumeState};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
 /// Gives the time in nanoseconds since 1970.
@@ -37,10 +38,12 @@ pub struct Volume<S: Store> {
     /// Measures how long calls of `fsync` take.
     pub(super) stopwatch: Option<Stopwatch>,
     pub(super) atime: Atime,
+    /// Watchers of this process.
+    pub(super) watchers: Arc<Mutex<u32>>,
 }
 
 /// Opens the gate again, also when an operation panics.
-pub(super) struct Gate<'a, S: Store>(&'a Image<S>);
+pub(super) struct Gate<'a, S: Store>(pub(super) &'a Image<S>);
 
 impl<S: Store> Drop for Gate<'_, S> {
     fn drop(&mut self) {
@@ -51,8 +54,9 @@ impl<S: Store> Drop for Gate<'_, S> {
 impl<S: Store> Volume<S> {
     /// Attaches to a volume that is mounted in the store.
     ///
-    /// `client` is a number of 1 or more that no other live view of the store uses. `ENODEV` when
-    /// there is no mounted volume.
+    /// `client` is the number of a client slot, 1 to 64, that no other live view of the store uses; what its
+    /// last client may have left is recovered. `ENODEV` when there is no mounted volume. [`Volume::join`] takes
+    /// a slot by itself.
     pub fn attach(store: S, client: u32, clock: Clock) -> Result<Self, Errno> {
         let image = Image::attach(store, client)?;
         if image.store().load(rt::STATE) != VolumeState::Ready as u32 {
@@ -69,7 +73,7 @@ impl<S: Store> Volume<S> {
         }
         let superblock = superblock.map_err(Error::errno)?;
         let volume = Self::of_core(Core::new(image, superblock), clock);
-        volume.drop_old_locks()?;
+        volume.enter_slot()?;
         Ok(volume)
     }
 
@@ -77,19 +81,22 @@ impl<S: Store> Volume<S> {
     pub fn format(store: S, client: u32, clock: Clock, random: [u8; 32]) -> Result<Self, Errno> {
         let image = Image::attach(store, client)?;
         let core = core::format(image, clock(), random).map_err(Error::errno)?;
-        Ok(Self::mounted(core, clock))
+        Self::mounted(core, clock)
     }
 
     /// Mounts the volume whose image has been loaded into the store: every metadata block is checked.
     pub fn load(store: S, client: u32, clock: Clock) -> Result<Self, LoadError> {
         let image = Image::attach(store, client).map_err(|errno| LoadError::Core(errno.into()))?;
-        Ok(Self::mounted(core::load(image)?, clock))
+        Self::mounted(core::load(image)?, clock).map_err(|errno| LoadError::Core(errno.into()))
     }
 
-    fn mounted(core: Core<S>, clock: Clock) -> Self {
-        core.image.store().store(rt::STATE, VolumeState::Ready as u32);
-        core.image.store().notify(rt::STATE, u32::MAX);
-        Self::of_core(core, clock)
+    fn mounted(core: Core<S>, clock: Clock) -> Result<Self, Errno> {
+        let volume = Self::of_core(core, clock);
+        volume.enter_slot()?;
+        let store = volume.core.image.store();
+        store.store(rt::STATE, VolumeState::Ready as u32);
+        store.notify(rt::STATE, u32::MAX);
+        Ok(volume)
     }
 
     fn of_core(core: Core<S>, clock: Clock) -> Self {
@@ -101,6 +108,7 @@ impl<S: Store> Volume<S> {
             committer: Committer::Keeper,
             stopwatch: host_stopwatch(),
             atime: Atime::default(),
+            watchers: Arc::default(),
         }
     }
 
@@ -172,6 +180,10 @@ impl<S: Store> Volume<S> {
                 continue;
             }
             let result = read(&self.core);
+            if matches!(result, Err(Error::Os(Errno::EAGAIN))) {
+                // The inode table is being changed: whoever has the gate sees it whole.
+                break;
+            }
             if self.undisturbed(word, before) {
                 return result.map(|value| (value, Some(before))).map_err(Error::errno);
             }
@@ -200,13 +212,9 @@ impl<S: Store> Volume<S> {
         loop {
             let gate = self.admitted_gate()?;
             let mut txn = Txn::begin(&self.core);
-            match change(&mut txn) {
-                Ok(value) => {
-                    txn.commit();
-                    return Ok(value);
-                }
+            match change(&mut txn).and_then(|value| txn.commit().map(|()| value)) {
+                Ok(value) => return Ok(value),
                 Err(Error::Os(Errno::ENOSPC)) => {
-                    drop(txn);
                     match self.core.next_space(attempt < SPACE_TRIES) {
                         Space::Quarantined => {
                             drop(gate);

@@ -120,7 +120,7 @@ impl Sample {
     pub fn transaction(&self, change: impl FnOnce(&mut Txn<'_, Arc<HeapStore>>)) {
         let mut txn = Txn::begin(self.core());
         change(&mut txn);
-        txn.commit();
+        txn.commit().unwrap();
     }
 
     /// Enters a name without a thought for what it leads to.

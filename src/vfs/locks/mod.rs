@@ -20,7 +20,8 @@ use super::types::Ino;
 use crate::core::GATE_TIMEOUT_MS;
 use crate::errno::Errno;
 use crate::store::runtime as rt;
-use crate::store::{Store, lock};
+use crate::store::lock::Taken;
+use crate::store::{Store, clients, lock};
 use table::{Family, Lock, Table};
 pub use wait::Waiting;
 
@@ -226,25 +227,17 @@ impl<S: Store> Volume<S> {
         self.release(ino, |lock| lock.same_owner(&wanted))
     }
 
-    /// Takes all locks of a client away, and whatever it waited for.
-    ///
-    /// Only for a client that is dead: a guard that it still has is taken from it.
+    /// Takes all locks of a client away, and whatever it waited for. It is dead, or has left: a guard that it
+    /// still has is inherited.
     pub fn release_client(&self, client: u32) -> Result<(), Errno> {
         let store = self.core.image.store();
-        if lock::owner(store, rt::LOCK_GUARD) == client {
-            lock::unlock(store, rt::LOCK_GUARD, client);
+        // While nobody has the guard counts are right, and this client takes no new lock.
+        let words = [rt::LOCK_GUARD, rt::LOCK_COUNT, rt::LOCK_WAITING];
+        if words.iter().all(|&word| store.load(word) == 0) {
+            return Ok(());
         }
-        self.lock_guard()?.table().drop_client(client);
+        self.guard_after(|owner| owner == client)?.table().drop_client(client);
         Ok(())
-    }
-
-    /// Takes the locks away that whoever had this client's number before has left.
-    pub(super) fn drop_old_locks(&self) -> Result<(), Errno> {
-        let (store, client) = (self.core.image.store(), self.core.image.client());
-        let idle = lock::owner(store, rt::LOCK_GUARD) != client
-            && store.load(rt::LOCK_COUNT) == 0
-            && store.load(rt::LOCK_WAITING) == 0;
-        if idle { Ok(()) } else { self.release_client(client) }
     }
 
     /// Takes this client's locks on an inode away that it no longer holds.
@@ -284,11 +277,22 @@ impl<S: Store> Volume<S> {
     }
 
     fn lock_guard(&self) -> Result<Guard<'_, S>, Errno> {
+        self.guard_after(|_| false)
+    }
+
+    /// Takes the guard. From an owner who is dead, or has ended as `ended` says, it is inherited: what that one
+    /// left torn goes with its locks.
+    fn guard_after(&self, ended: impl Fn(u32) -> bool) -> Result<Guard<'_, S>, Errno> {
         let (store, client) = (self.core.image.store(), self.core.image.client());
-        if lock::lock(store, rt::LOCK_GUARD, client, GATE_TIMEOUT_MS) {
-            Ok(Guard { store, client })
-        } else {
-            Err(Errno::EIO)
+        let is_dead = |owner| ended(owner) || clients::is_dead(store, owner);
+        match lock::lock_or_inherit(store, rt::LOCK_GUARD, client, GATE_TIMEOUT_MS, &is_dead) {
+            Taken::Free => Ok(Guard { store, client }),
+            Taken::From(owner) => {
+                let guard = Guard { store, client };
+                guard.table().drop_client(owner);
+                Ok(guard)
+            }
+            Taken::Not => Err(Errno::EIO),
         }
     }
 

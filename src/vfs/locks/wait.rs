@@ -78,6 +78,10 @@ impl<S: Store> Volume<S> {
             }
             let slice_ms = left_ms.min(SLICE_MS);
             let ended = self.core.image.store().wait(releases(wanted.ino), seen, slice_ms);
+            if ended == Wait::TimedOut {
+                // Who is in the way may have died, and whoever buried it may have died at that.
+                self.recover_dead()?;
+            }
             // A store tells no time: a wake-up counts as a millisecond, so that they come to an end.
             let slept_ms = if ended == Wait::TimedOut { slice_ms } else { 1 };
             waited_ms = waited_ms.saturating_add(slept_ms);

@@ -39,7 +39,7 @@ pub const CAPACITY_BYTES: u64 = 1 << 32;
 const TURN_MS: u32 = 1000;
 /// Numbers of the two views of the store.
 const VOLUME_CLIENT: u32 = 1;
-const KEEPER_CLIENT: u32 = 2;
+const KEEPER_CLIENT: u32 = rt::KEEPER_CLIENT;
 
 /// How a keeper's thread ended: the first error that a commit had and nobody overcame.
 type KeeperThread = JoinHandle<Result<(), String>>;

@@ -226,13 +226,9 @@ fn apply<S: Store, T>(
     core.image.store().store(crate::store::runtime::ROOM_BLOCKS, 0);
     let result = loop {
         let mut txn = Txn::begin(core);
-        match change(&mut txn) {
-            Ok(value) => {
-                txn.commit();
-                break Ok(value);
-            }
+        match change(&mut txn).and_then(|value| txn.commit().map(|()| value)) {
+            Ok(value) => break Ok(value),
             Err(Error::Os(Errno::ENOSPC)) if core.can_grow() => {
-                drop(txn);
                 if let Err(error) = core.grow() {
                     break Err(error);
                 }

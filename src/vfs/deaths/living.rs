@@ -1,0 +1,1 @@
+//! Clients in threads: nobody waits for ever for a dead one.
