@@ -8,8 +8,8 @@ use super::rules::{Rule, Rules};
 use super::settle::settle;
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, Block, Geometry};
-use crate::store::runtime::{self as rt, Bitmap, Durability};
 use crate::store::lock::Taken;
+use crate::store::runtime::{self as rt, Bitmap, Durability};
 use crate::store::{Store, clients, lock};
 
 /// How long a mutation waits for the gate before it gives up with `EIO`: far longer than any

@@ -28,9 +28,9 @@
 //!   gate yet. So there is one at most, apart from those of heirs who died.
 //! - Blocks that nobody can see before the commit are written before it and have no records.
 
+use super::bits;
 use super::image::Image;
 use super::txn::{Run, forget_dirty, map_word, set_used};
-use super::bits;
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, INLINE_DATA_MAX};
 use crate::store::runtime::{self as rt, Bitmap, Durability};
@@ -244,7 +244,7 @@ fn set_state<S: Store>(store: &S, slot: u64, state: u32) {
 }
 
 /// How many bytes of records slot and spill take.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Room {
     slot: usize,
     spill: usize,

@@ -14,6 +14,7 @@ use crate::format::{
     SYMLINK_INLINE_MAX, Superblock,
 };
 use crate::store::Store;
+use crate::store::runtime::Bitmap;
 
 /// Gives back every block that is marked as used and belongs to nobody. The caller has the gate; the image is
 /// whole but for such blocks.
@@ -42,7 +43,9 @@ pub(super) fn sweep<S: Store>(image: &Image<S>, superblock: &Superblock) -> Resu
         let bits = &bitmap[HEADER_SIZE_BYTES..];
         for bit in 1..geometry.group_len(group) {
             let taken = bits[(bit / 8) as usize] >> (bit % 8) & 1 == 1;
-            if taken && !used.has(start + bit) {
+            // One that is free already may have been on its way there.
+            let listed = taken || image.bit(Bitmap::Dirty, start + bit);
+            if listed && !used.has(start + bit) {
                 Record::Free(Run { block: start + bit, count: 1 }).encode(&mut records);
             }
         }

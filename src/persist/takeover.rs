@@ -12,8 +12,8 @@ use super::bits::{collect, count, count_both};
 use super::rules::{Rule, Rules};
 use crate::core::{Image, count_free};
 use crate::errno::Errno;
-use crate::store::runtime::{self as rt, Bitmap};
 use crate::store::Store;
+use crate::store::runtime::{self as rt, Bitmap};
 
 /// Takes over what the keeper before left in the store. The caller has its number in lock words, and is sure that
 /// it has ended. `EIO` when the gate cannot be had.

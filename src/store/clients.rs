@@ -58,9 +58,7 @@ fn new_word<S: Store + ?Sized>(store: &S, state: u32) -> u32 {
 /// Takes a free slot; gives its number. `EUSERS` when all are taken: a store has 64 clients at most.
 pub fn claim<S: Store + ?Sized>(store: &S) -> Result<u32, Errno> {
     let claimed = new_word(store, CLAIMED);
-    slots()
-        .find(|&slot| store.compare_exchange(word(slot), FREE, claimed) == FREE)
-        .ok_or(Errno::EUSERS)
+    slots().find(|&slot| store.compare_exchange(word(slot), FREE, claimed) == FREE).ok_or(Errno::EUSERS)
 }
 
 /// Makes a slot that was claimed, or that is free, an attached client's. False when it was anything else: then its

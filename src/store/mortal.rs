@@ -29,11 +29,7 @@ enum Fate {
 impl Mortal {
     /// A view of a client who lives for ever.
     pub fn new(store: &Arc<HeapStore>) -> Self {
-        Self {
-            store: store.clone(),
-            left: Arc::new(AtomicU64::new(u64::MAX)),
-            torn: Arc::default(),
-        }
+        Self { store: store.clone(), left: Arc::new(AtomicU64::new(u64::MAX)), torn: Arc::default() }
     }
 
     /// Has the client die at its `access`-th access from now on, counted from 1; `torn`: in the middle of it.
@@ -62,10 +58,7 @@ impl Mortal {
 
     /// Accounts for an access; false for one by the dead.
     fn lives(&self) -> bool {
-        match self.fate(false) {
-            Fate::Done => true,
-            _ => false,
-        }
+        matches!(self.fate(false), Fate::Done)
     }
 
     fn fate(&self, can_tear: bool) -> Fate {

@@ -119,11 +119,7 @@ impl<S: Store> Volume<S> {
 
     /// Gives back all that a client owned but its slot. The gate is opened every now and then, so that no journal
     /// record gets too large and others are served.
-    fn give_all_back<'a>(
-        &'a self,
-        mut gate: Gate<'a, S>,
-        client: u32,
-    ) -> Result<Gate<'a, S>, Errno> {
+    fn give_all_back<'a>(&'a self, mut gate: Gate<'a, S>, client: u32) -> Result<Gate<'a, S>, Errno> {
         let (store, rules) = (self.image().store(), self.image().rules());
         if rules.on(Rule::DropWatchers) {
             let (word, bit) = clients::mask_of(client);

@@ -214,21 +214,19 @@ impl<S: Store> Volume<S> {
             let mut txn = Txn::begin(&self.core);
             match change(&mut txn).and_then(|value| txn.commit().map(|()| value)) {
                 Ok(value) => return Ok(value),
-                Err(Error::Os(Errno::ENOSPC)) => {
-                    match self.core.next_space(attempt < SPACE_TRIES) {
-                        Space::Quarantined => {
-                            drop(gate);
-                            self.free_quarantine()?;
-                            attempt += 1;
-                        }
-                        Space::Room(blocks) => {
-                            drop(gate);
-                            self.make_room(blocks)?;
-                        }
-                        Space::Growth => self.core.grow().map_err(Error::errno)?,
-                        Space::None => return Err(Errno::ENOSPC),
+                Err(Error::Os(Errno::ENOSPC)) => match self.core.next_space(attempt < SPACE_TRIES) {
+                    Space::Quarantined => {
+                        drop(gate);
+                        self.free_quarantine()?;
+                        attempt += 1;
                     }
-                }
+                    Space::Room(blocks) => {
+                        drop(gate);
+                        self.make_room(blocks)?;
+                    }
+                    Space::Growth => self.core.grow().map_err(Error::errno)?,
+                    Space::None => return Err(Errno::ENOSPC),
+                },
                 Err(error) => return Err(error.errno()),
             }
         }

@@ -173,7 +173,9 @@ pub fn scenes() -> &'static [Scene] {
             })
         },
         torn("filling holes", |s| done(s.victim.write(s.ino(b"/sparse"), 4000, &[9; 20_000]).unwrap())),
-        scene("writing to a small file", |s| done(s.victim.write(s.ino(b"/small"), 5, &[9; 7]).unwrap())),
+        scene("writing to a small file", |s| {
+            done(s.victim.write(s.ino(b"/small"), 5, &[9; 7]).unwrap())
+        }),
         scene("appending to a small file", |s| {
             done(s.victim.append(s.ino(b"/small"), &[9; 30]).unwrap());
         }),
@@ -283,9 +285,12 @@ pub fn scenes() -> &'static [Scene] {
         scene("splitting a directory", |s| {
             done(s.victim.link(s.ino(b"/small"), s.ino(b"/full"), &[b'x'; 50]).unwrap());
         }),
-        Scene { setup: fill_table, ..scene("growing the inode table", |s| {
-            done(s.victim.create(ROOT, b"new", &file()).unwrap());
-        }) },
+        Scene {
+            setup: fill_table,
+            ..scene("growing the inode table", |s| {
+                done(s.victim.create(ROOT, b"new", &file()).unwrap());
+            })
+        },
         Scene {
             left: Left::Steps,
             silent: true,
@@ -313,10 +318,7 @@ pub fn scenes() -> &'static [Scene] {
             other.lock(nameless, &A, LockMode::Shared, LockRange::WHOLE, None).unwrap();
             s.victim.bury(other.client()).unwrap();
         }),
-        Scene {
-            blocks: 4300,
-            ..scene("letting the volume grow", |s| s.victim.grow_to(4200).unwrap())
-        },
+        Scene { blocks: 4300, ..scene("letting the volume grow", |s| s.victim.grow_to(4200).unwrap()) },
     ];
     SCENES
 }

@@ -123,8 +123,10 @@ pub fn judge(found: &Tree, before: &Tree, after: &Tree, left: Left) -> Option<St
             }
         }
         let sizes = [old.size_bytes, new.size_bytes];
-        let between = now.size_bytes >= sizes[0].min(sizes[1]) && now.size_bytes <= sizes[0].max(sizes[1]);
-        if !sizes.contains(&now.size_bytes) && !(left == Left::Steps && between) {
+        let between =
+            now.size_bytes >= sizes[0].min(sizes[1]) && now.size_bytes <= sizes[0].max(sizes[1]);
+        let allowed = sizes.contains(&now.size_bytes) || left == Left::Steps && between;
+        if !allowed {
             return Some(format!("{} has {} bytes", name(path), now.size_bytes));
         }
         let whole_new = left == Left::Torn && sizes[0] != sizes[1] && now.size_bytes == sizes[1];

@@ -9,9 +9,9 @@ use crate::core::log::What;
 use crate::core::rules::Rules;
 use crate::core::{Core, DirView, Image, Room, extent};
 use crate::format::{BLOCK_SIZE, FileKind, HEADER_SIZE_BYTES, INODES_PER_BLOCK, SYMLINK_INLINE_MAX};
+use crate::store::clients::{self, ClientId};
 use crate::store::mortal::Mortal;
 use crate::store::runtime::{self as rt, Bitmap, Durability};
-use crate::store::clients::{self, ClientId};
 use crate::store::{HeapStore, Store};
 use crate::vfs::{Event, Ino, LockMode, LockOwner, LockRange, NewInode, RenameFlags, Volume, Watcher};
 use std::cell::Cell;
@@ -194,15 +194,15 @@ impl World {
         // Nothing of it touches the store any more.
         store.dies_at(0, false);
         drop((watcher, victim));
-        for dead in self.all_are_dead() {
+        for dead in self.all_are_dead(&[WITNESS]) {
             witness.bury(dead).map_err(|errno| format!("burying {dead:?}: {errno}"))?;
         }
         Ok(witness)
     }
 
     /// Everybody else has died: one end may have been that of several clients.
-    fn all_are_dead(&self) -> Vec<ClientId> {
-        let others = clients::slots().filter(|&slot| slot != WITNESS);
+    fn all_are_dead(&self, living: &[u32]) -> Vec<ClientId> {
+        let others = clients::slots().filter(|slot| !living.contains(slot));
         let dead: Vec<_> = others.filter_map(|slot| clients::id(&self.store, slot)).collect();
         dead.iter().for_each(|&dead| {
             clients::mark_dead(&self.store, dead);
@@ -231,6 +231,7 @@ impl World {
         let dead = clients::id(&self.store, VICTIM);
         let mut accesses = 0;
         if let (Some((heir, mortal)), Some(access)) = (&mut heir, death.heir) {
+            self.all_are_dead(&[WITNESS, HEIR]);
             mortal.dies_at(access, death.torn);
             let answer = Mortal::run(|| dead.map_or(Ok(()), |dead| heir.bury(dead)));
             answer.unwrap_or(Ok(())).map_err(|errno| format!("the heir of {dead:?}: {errno}"))?;
@@ -239,7 +240,7 @@ impl World {
         }
         drop(heir);
         if death.hurry {
-            self.all_are_dead();
+            self.all_are_dead(&[WITNESS]);
             stage.witness.write(scratch, 0, b"in a hurry").map_err(|errno| errno.to_string())?;
         }
         let witness = self.epilogue(stage)?;
