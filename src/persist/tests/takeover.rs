@@ -7,6 +7,7 @@ use crate::persist::recovery::OpenOptions;
 use crate::persist::rules::{Rule, Rules};
 use crate::persist::sim::{Rng, SimDevice, SimDisk};
 use crate::persist::{Keeper, Mark, OpenError, Turn, request_commit};
+use crate::store::clients::mark_keeper_dead;
 use crate::store::runtime::{self as rt, Bitmap, Durability, KeeperState};
 use crate::store::{HeapStore, Store, Wait};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -213,6 +214,11 @@ fn trial(seed: u64, durability: Durability, rules: Rules) -> Result<(), String> 
             }
         }
         drop(keeper);
+        if rng.chance(50) {
+            // Clients hear of it first, and inherit the gate if the keeper had it.
+            mark_keeper_dead(&*world.store);
+            world.change(1 + rng.below(3));
+        }
         loop {
             let dies_at = rng.chance(40).then(|| 1 + rng.below(600) as u64);
             if let Some(next) = world.keeper(true, dies_at) {
@@ -220,6 +226,7 @@ fn trial(seed: u64, durability: Durability, rules: Rules) -> Result<(), String> 
                 keeper = next;
                 break;
             }
+            mark_keeper_dead(&*world.store);
             world.change(1);
         }
         if world.store.load(rt::KEEPER_STATE) != KeeperState::Up as u32 {
