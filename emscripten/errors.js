@@ -12,7 +12,7 @@ addToLibrary({
       'EFBIG': [{{{ cDefs.EFBIG }}}, 27, 'the volume is larger than the capacity: set a larger `capacity`'],
       'EINVAL': [{{{ cDefs.EINVAL }}}, 22, 'invalid argument'],
       'EIO': [{{{ cDefs.EIO }}}, 5, 'the volume or its device is damaged'],
-      'ENFILE': [{{{ cDefs.ENFILE }}}, 23, 'too many programs are attached to this store'],
+      'ENFILE': [{{{ cDefs.ENFILE }}}, 23, 'too many files are open in this store'],
       'ENODEV': [{{{ cDefs.ENODEV }}}, 19, 'no volume is mounted'],
       'ENOENT': [{{{ cDefs.ENOENT }}}, 2, 'not found'],
       'ENOMEM': [{{{ cDefs.ENOMEM }}}, 12, 'not enough memory: set a smaller `capacity`'],
@@ -24,6 +24,7 @@ addToLibrary({
       'EPROTONOSUPPORT': [{{{ cDefs.EPROTONOSUPPORT }}}, 93, 'the volume is of another format version'],
       'EROFS': [{{{ cDefs.EROFS }}}, 30, 'read-only'],
       'ETIMEDOUT': [{{{ cDefs.ETIMEDOUT }}}, 110, 'no answer'],
+      'EUSERS': [{{{ cDefs.EUSERS }}}, 87, 'this store has 64 clients already: end one, or give this program a store of its own'],
     }),
 
     SABFSError: class SABFSError extends Error {

@@ -30,4 +30,5 @@ write('sabfs-st.rsp', ['-sIMPORTED_MEMORY', ...common, `"${path.join(dist, 'lib/
 fs.copyFileSync(path.join(import.meta.dirname, 'sabfs.py'), path.join(dist, 'sabfs.py'));
 // For pages whose policy forbids workers made of embedded text.
 const script = (name) => fs.readFileSync(path.join(import.meta.dirname, name), 'utf8');
-fs.writeFileSync(path.join(dist, 'keeper.js'), script('devices.js') + script('relay.js') + script('keeper.js'));
+const keeper = ['devices.js', 'relay.js', 'watch.js', 'keeper.js'].map(script).join('');
+fs.writeFileSync(path.join(dist, 'keeper.js'), keeper);

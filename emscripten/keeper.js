@@ -1,9 +1,10 @@
 // The keeper's worker: opens a volume's files, then runs the keeper's module until it is told to stop. It is
 // started with one message, which emscripten/start.js sends, and asked by words of the store from then on.
 //
-// A program that shares no memory is served by SabfsRelay instead, which has no module and no store.
+// A program that shares no memory is served by SabfsRelay instead, which has no module and no store. Another worker of this
+// script watches over the clients of a store that is shared (watch.js).
 //
-// The script is devices.js and relay.js followed by this file; it is embedded in dist/libsabfs.js and lies as keeper.js beside it,
+// The script is devices.js, relay.js and watch.js followed by this file; it is embedded in dist/libsabfs.js and lies as keeper.js beside it,
 // for pages whose policy forbids workers made of embedded text.
 (() => {
   const port = SabfsDevices.isNode ? process.getBuiltinModule('node:worker_threads').parentPort : globalThis;
@@ -157,6 +158,7 @@
   }
 
   function receive(request) {
+    if (request.watch) return SabfsWatch.serve(request, post);
     const served = request.relay ? SabfsRelay.serve(request, postReady) : serve(request);
     let inOrder = false;
     served

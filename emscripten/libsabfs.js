@@ -7,4 +7,5 @@
 {{{ sabfs:include emscripten/remote.js }}}
 {{{ sabfs:include emscripten/own.js }}}
 {{{ sabfs:include emscripten/persist.js }}}
+{{{ sabfs:include emscripten/clients.js }}}
 {{{ sabfs:include emscripten/mount.js }}}

@@ -5,7 +5,7 @@
 // run dependency and the second one in wasmfs_before_preload().
 addToLibrary({
   $SABFSMount__deps: [
-    '$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSKeeper', '$SABFSOwn', '$SABFSRemote', '$SABFSPersist',
+    '$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSKeeper', '$SABFSOwn', '$SABFSRemote', '$SABFSPersist', '$SABFSClients',
     '$addOnPreRun', '$addOnPostCtor', '$addRunDependency',
     '$removeRunDependency', '$stringToUTF8OnStack', '$stackSave', '$stackRestore', '$stackAlloc',
     'sabfs_attach', 'sabfs_format', 'sabfs_format_own', 'sabfs_open_own', 'sabfs_detach', 'sabfs_volume_current',
@@ -24,6 +24,8 @@ addToLibrary({
     attached: null,
     // What was mounted: path to {options, shown}.
     volumes: new Map(),
+    // This program has put the volume into the store.
+    made: false,
     // The attempt that is under way, a promise; a second one waits for it.
     opening: null,
 
@@ -101,13 +103,18 @@ addToLibrary({
         await SABFSOwn.open(options);
         SABFSPersist.ask(options);
       }
+      // From the moment that it is a client on others can tell whether it lives.
+      await SABFSClients.sign?.held;
       if (plan != 'keeper') return plan;
       await SABFSMount.startKeeper(options);
       return 'attach';
     },
 
     startKeeper(options) {
-      return SABFSKeeper.start(options).then(() => SABFSPersist.ask(options)).catch((error) => {
+      return SABFSKeeper.start(options).then(() => {
+        SABFSMount.hasMade(options);
+        return SABFSPersist.ask(options);
+      }).catch((error) => {
         // Threads that wait in C read it from the store.
         Atomics.store(SABFS.i32, SABFS.FAILURE, SABFSErrors.toLinux(error));
         Atomics.store(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_FAILED);
@@ -115,6 +122,12 @@ addToLibrary({
         Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
         throw error;
       });
+    },
+
+    hasMade(options) {
+      SABFSMount.made = true;
+      // A store that was given is given to others, too.
+      if (options.store) SABFSClients.share(options);
     },
 
     // What has to be done for a mount. Takes the store for this program when nobody has a volume in it.
@@ -195,6 +208,7 @@ addToLibrary({
       }
       var volume = {options, shown: SABFSMount.show(options)};
       SABFSMount.volumes.set(options.path, volume);
+      if (plan == 'format') SABFSMount.hasMade(options);
       return volume.shown;
     },
 
@@ -207,7 +221,11 @@ addToLibrary({
       return {
         'path': options.path,
         'name': options.volume,
-        'store': SABFS.access == 'own' ? null : SABFS.store,
+        get 'store'() {
+          if (SABFS.access == 'own') return null;
+          if (SABFSMount.made) SABFSClients.share(options);
+          return SABFS.store;
+        },
         'access': SABFS.access,
         'stats': () => {
           gone('read the statistics');
@@ -317,7 +335,9 @@ addToLibrary({
     async letGo() {
       if (SABFSMount.volumes.size) return;
       SABFSMount.attached = null;
+      SABFSMount.made = false;
       _sabfs_detach();
+      SABFSClients.unwatch();
       if (SABFSKeeper.running) await SABFSKeeper.stop();
       await SABFSOwn.close();
     },
@@ -328,7 +348,12 @@ addToLibrary({
       if (ENVIRONMENT_IS_PTHREAD) return;
 #endif
       if (_sabfs_volume_current()) _sabfs_detach();
-      if (SABFSKeeper.running && !SABFSKeeper.shared()) SABFSKeeper.requestStop();
+      SABFSClients.leave();
+      // Others go on with them.
+      if (!SABFSKeeper.shared()) {
+        SABFSClients.unwatch();
+        if (SABFSKeeper.running) SABFSKeeper.requestStop();
+      }
       SABFSOwn.close();
     },
   },

@@ -1,6 +1,6 @@
 // Starting and stopping the keeper: the worker that owns the durable files of one volume.
 addToLibrary({
-  $SABFSKeeper__deps: ['$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSStandby'],
+  $SABFSKeeper__deps: ['$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSStandby', '$SABFSClients'],
   $SABFSKeeper: {
     // A worker that has not run by then is forbidden or broken.
     START_LIMIT_MS: 20000,
@@ -28,7 +28,7 @@ addToLibrary({
     listening: false,
 
     source: () => {{{ sabfs:file emscripten/devices.js }}} + {{{ sabfs:file emscripten/relay.js }}} +
-      {{{ sabfs:file emscripten/keeper.js }}},
+      {{{ sabfs:file emscripten/watch.js }}} + {{{ sabfs:file emscripten/keeper.js }}},
     bytes: (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)),
 
     async start(options) {
@@ -292,7 +292,7 @@ addToLibrary({
     // Whether another program is attached to the store: words of the client slots (src/store/runtime.rs).
     shared() {
       for (var client = 0; client < 64; client++) {
-        if (Atomics.load(SABFS.i32, (4096 + client * 128) >> 2)) return true;
+        if (Atomics.load(SABFS.i32, (4096 + client * 128) >> 2) & 3) return true;
       }
       return false;
     },

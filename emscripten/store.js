@@ -5,7 +5,7 @@
 // allows, so that the program's calls go from wasm to wasm.
 addToLibrary({
   $SABFS__deps: [
-    '$SABFSMount',
+    '$SABFSMount', '$SABFSClients', '$SABFSWatch',
     // bind() assigns the variables of these, so they have to be there.
     'sabfs_store_load32', 'sabfs_store_store32', 'sabfs_store_cas32', 'sabfs_store_add32', 'sabfs_store_or32',
     'sabfs_store_and32', 'sabfs_store_copy_out', 'sabfs_store_copy_in', 'sabfs_store_zero', 'sabfs_store_wait32',
@@ -128,6 +128,7 @@ addToLibrary({
           store = new WebAssembly.Memory({'initial': pages, 'maximum': pages, 'shared': true});
         }
         SABFS.use(store);
+        SABFSClients.come();
       } catch (error) {
         SABFS.failure = error;
         SABFS.store = null;
@@ -154,13 +155,16 @@ addToLibrary({
           SABFS.access = given['access'];
           if (!given['store']) return;
           SABFS.use(given['store']);
+          SABFSWatch().belong(given['sign']);
           if (given['access'] != 'javascript') SABFS.bind(given['heap'], given['access']);
         };
       } else {
         var load = PThread.loadWasmModuleToWorker;
         PThread.loadWasmModuleToWorker = (worker) => {
           // Messages keep their order: this one arrives before the program does.
-          worker.postMessage({'sabfs': {'store': SABFS.store, 'heap': wasmMemory, 'access': SABFS.access}});
+          worker.postMessage({'sabfs': {
+            'store': SABFS.store, 'heap': wasmMemory, 'access': SABFS.access, 'sign': SABFSClients.sign?.words,
+          }});
           return load(worker);
         };
       }

@@ -83,6 +83,7 @@ build_lib() {
 # The response files and the port, which name everything that a program is linked with.
 build_flags() {
   fresh dist/sabfs.rsp flags emscripten/flags.mjs emscripten/sabfs.py emscripten/keeper.js emscripten/relay.js emscripten/devices.js \
+    emscripten/watch.js \
     c-shim/sabfs_syscalls.cpp && return 0
   begin "writing dist/sabfs.rsp" dist/sabfs.rsp
   "$SABFS_NODE" emscripten/flags.mjs dist || die "the flags cannot be written"

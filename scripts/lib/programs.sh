@@ -49,6 +49,10 @@ program sync-order "tests/programs/sync_order.c" $MT --js-library tests/programs
 # Keepers that end: a program in a thread of its own, and one that blocks the thread that could hear of it.
 program failover-mt "tests/programs/failover.c" $MT
 program failover-st "tests/programs/failover.c" $ST -sINITIAL_MEMORY=32MB
+# One of several on a store.
+program share-st-esm.mjs "tests/programs/share.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
+  -sEXPORTED_RUNTIME_METHODS=callMain,FS -sFORCE_FILESYSTEM -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp \
+  --js-library tests/programs/share.js
 # What happens when a browser's quota is used up.
 program quota "tests/programs/quota.c" $MT -sINITIAL_MEMORY=96MB
 program hello-noflags "tests/programs/hello.c" $COMMON $THREADS $BARE

@@ -172,6 +172,19 @@ group_browser() {
 }
 
 # Engines killed by SIGKILL, over and over. A missing browser's tests are skipped.
+# Several programs on one store.
+group_share() {
+  load_environment node chromium firefox
+  build_for_tests || return 0
+  if ! limited 900 cargo build --quiet --release --bin sabfs; then
+    record fail "the build of the native tool"
+    return
+  fi
+  local limit=600
+  if [ -n "$LONG" ]; then limit=3600; fi
+  node_tests share $limit --test-timeout=${limit}000 --test-concurrency=1 tests/share/*.test.mjs
+}
+
 group_kill() {
   load_environment node chromium firefox
   build_for_tests || return 0

@@ -7,7 +7,7 @@ use super::own;
 use super::vtable::{Options, sabfs_volume};
 use crate::errno::Errno;
 use crate::persist;
-use crate::store::clients::{self, ClientId};
+use crate::store::clients::{self, ClientId, Sign};
 use crate::store::runtime::{self as rt, Durability, KeeperState, VolumeState};
 use crate::store::{Store, WasmStore};
 use crate::vfs::Volume;
@@ -54,6 +54,8 @@ unsafe extern "C" {
     fn sabfs_js_open(options: *const Options) -> i32;
     /// JavaScript: size in bytes of the outside store, 0 when there is none.
     fn sabfs_js_store_size() -> f64;
+    /// JavaScript: writes two words, what others need to hear of this program's death.
+    fn sabfs_js_sign(sign: *mut u32);
 }
 
 fn now_ns() -> i64 {
@@ -88,6 +90,13 @@ fn outside() -> Result<WasmStore, Errno> {
     }
 }
 
+fn sign() -> Sign {
+    let mut sign = [0; 2];
+    // SAFETY: the pointer is that of two words.
+    unsafe { sabfs_js_sign(sign.as_mut_ptr()) };
+    sign
+}
+
 pub(super) fn status(result: Result<(), Errno>) -> i32 {
     match result {
         Ok(()) => 0,
@@ -114,13 +123,13 @@ pub(super) fn format(store: WasmStore) -> Result<(), Errno> {
     let random = random();
     let [id, ..] = random.as_chunks::<4>().0 else { return Err(Errno::EIO) };
     open::prepare(&store, Durability::Memory, u32::from_le_bytes(*id))?;
-    let client = clients::claim(&store)?;
+    let client = clients::claim(&store, sign())?;
     let volume = Volume::format(store, client, now_ns, random);
     take(volume.inspect_err(|_| clients::release(&store, client))?)
 }
 
 fn attach(store: WasmStore) -> Result<(), Errno> {
-    take(Volume::join(store, now_ns)?)
+    take(Volume::join(store, sign(), now_ns)?)
 }
 
 /// Waits until the outside store's keeper serves the volume.

@@ -131,7 +131,7 @@ pub(super) fn open(
         Keeper::open(image, JsDevice::Image, JsDevice::Journal, options, Box::new(now_ms), &mut beating)
             .map_err(Failure::Open)?;
     keeper.set_stopwatch(host.now_us);
-    let client = clients::claim(&store)?;
+    let client = clients::claim(&store, [0; 2])?;
     let volume = match found {
         Found::New if read_only => return Err(Failure::Nothing),
         Found::New => {

@@ -1,12 +1,16 @@
 //! Who is attached to a store: one slot for each client, taken and given back by compare and exchange.
 //!
 //! ```text
-//!  0 u32 serial << 2 | state: 0 free, 1 claimed, 2 attached, 3 dead        4.. spare
+//!  0 u32 serial << 2 | state: 0 free, 1 claimed, 2 attached, 3 dead
+//!  4 u32, 8 u32 sign of life                                             12.. spare
 //! ```
 //!
 //! The slot's number, counted from 1, stands in lock words and for the bit of masks: whatever a client owns is
 //! found by it. The serial number tells a client from an earlier one in the same slot, so that whoever hears late
 //! that a client has died does not bury another one.
+//!
+//! The sign of life is what somebody who can hear of deaths needs to hear of this one: the front end's business
+//! (emscripten/watch.js). Zeros: nobody can.
 //!
 //! A slot is dead from the moment that somebody who knows says so, until what the client owned is recovered.
 //! Nobody else may take it in between. The keeper has a number, but no slot: [`rt::KEEPER_CLIENT`].
@@ -29,6 +33,12 @@ pub struct ClientId {
     /// Different for each client (until 2^30 have come).
     pub serial: u32,
 }
+
+/// What the front end needs to hear of a client's death; zeros when it cannot.
+pub type Sign = [u32; 2];
+
+/// Where the sign of life lies in a slot.
+const SIGN_AT: u64 = 4;
 
 fn word(slot: u32) -> u64 {
     debug_assert!(is_slot(slot));
@@ -56,9 +66,18 @@ fn new_word<S: Store + ?Sized>(store: &S, state: u32) -> u32 {
 }
 
 /// Takes a free slot; gives its number. `EUSERS` when all are taken: a store has 64 clients at most.
-pub fn claim<S: Store + ?Sized>(store: &S) -> Result<u32, Errno> {
+pub fn claim<S: Store + ?Sized>(store: &S, sign: Sign) -> Result<u32, Errno> {
     let claimed = new_word(store, CLAIMED);
-    slots().find(|&slot| store.compare_exchange(word(slot), FREE, claimed) == FREE).ok_or(Errno::EUSERS)
+    let slot = slots().find(|&slot| store.compare_exchange(word(slot), FREE, claimed) == FREE);
+    let slot = slot.ok_or(Errno::EUSERS)?;
+    set_sign(store, slot, sign);
+    Ok(slot)
+}
+
+fn set_sign<S: Store + ?Sized>(store: &S, slot: u32, [first, second]: Sign) {
+    // Last the one by which a sign is told from none.
+    store.store(word(slot) + SIGN_AT + 4, second);
+    store.store(word(slot) + SIGN_AT, first);
 }
 
 /// Makes a slot that was claimed, or that is free, an attached client's. False when it was anything else: then its
@@ -67,6 +86,8 @@ pub fn attach<S: Store + ?Sized>(store: &S, slot: u32) -> bool {
     let seen = store.load(word(slot));
     let clean = matches!(seen & DEAD, FREE | CLAIMED);
     store.store(word(slot), new_word(store, ATTACHED));
+    // Whoever watches over clients waits for new ones there.
+    store.notify(rt::CLIENT_SERIAL, u32::MAX);
     clean
 }
 
@@ -78,6 +99,7 @@ pub fn id<S: Store + ?Sized>(store: &S, slot: u32) -> Option<ClientId> {
 
 /// Gives a slot back. Its client owns nothing any more.
 pub fn release<S: Store + ?Sized>(store: &S, slot: u32) {
+    set_sign(store, slot, [0; 2]);
     store.store(word(slot), FREE);
 }
 
@@ -124,17 +146,20 @@ mod tests {
     #[test]
     fn slots_run_out_and_come_back() {
         let store = HeapStore::new(rt::STRIPES);
-        let taken: Vec<_> = slots().map(|_| claim(&store).unwrap()).collect();
+        let taken: Vec<_> = slots().map(|slot| claim(&store, [slot, !slot]).unwrap()).collect();
         assert_eq!(taken, slots().collect::<Vec<_>>());
-        assert_eq!(claim(&store), Err(Errno::EUSERS));
+        assert_eq!(claim(&store, [0; 2]), Err(Errno::EUSERS));
         let old = id(&store, 7).unwrap();
+        let sign = |slot| [SIGN_AT, SIGN_AT + 4].map(|at| store.load(word(slot) + at));
+        assert_eq!((sign(7), sign(64)), ([7, !7], [64, !64]));
         release(&store, 7);
-        assert_eq!((id(&store, 7), claim(&store)), (None, Ok(7)));
+        assert_eq!(sign(7), [0, 0], "nobody hears of the next one by the last one's sign");
+        assert_eq!((id(&store, 7), claim(&store, [0; 2])), (None, Ok(7)));
         let new = id(&store, 7).unwrap();
         assert_ne!(old, new);
         assert!(!mark_dead(&store, old) && !is_dead(&store, 7), "that one has gone long ago");
         assert!(mark_dead(&store, new) && is_dead(&store, 7));
-        assert_eq!(claim(&store), Err(Errno::EUSERS), "a dead client's slot is not free");
+        assert_eq!(claim(&store, [0; 2]), Err(Errno::EUSERS), "a dead client's slot is not free");
     }
 
     #[test]
@@ -142,7 +167,7 @@ mod tests {
         let store = HeapStore::new(rt::STRIPES);
         assert!(attach(&store, 3), "it was free");
         assert!(!attach(&store, 3), "its last client has not left it");
-        let slot = claim(&store).unwrap();
+        let slot = claim(&store, [0; 2]).unwrap();
         assert!(attach(&store, slot));
         assert!(mark_dead(&store, id(&store, slot).unwrap()));
         assert!(!attach(&store, slot) && !is_dead(&store, slot));

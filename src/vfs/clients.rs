@@ -14,18 +14,19 @@ use super::{Clock, Volume, hold};
 use crate::core::rules::Rule;
 use crate::errno::Errno;
 use crate::persist::ADMISSION_META_BLOCKS;
-use crate::store::clients::{self, ClientId};
+use crate::store::clients::{self, ClientId, Sign};
 use crate::store::runtime as rt;
 use crate::store::{Store, lock};
 
 impl<S: Store> Volume<S> {
-    /// Attaches to a volume that is mounted in the store, in a slot of its own. `EUSERS` when all slots
-    /// are taken: a store has 64 clients at most. `ENODEV` when there is no mounted volume.
-    pub fn join(store: S, clock: Clock) -> Result<Self, Errno>
+    /// Attaches to a volume that is mounted in the store, in a slot of its own. `sign` is what somebody needs to hear
+    /// of this client's death, zeros if nobody can. `EUSERS` when all slots are taken: a store has 64 clients at
+    /// most. `ENODEV` when there is no mounted volume.
+    pub fn join(store: S, sign: Sign, clock: Clock) -> Result<Self, Errno>
     where
         S: Clone,
     {
-        let client = clients::claim(&store)?;
+        let client = clients::claim(&store, sign)?;
         Self::attach(store.clone(), client, clock).inspect_err(|_| clients::release(&store, client))
     }
 

@@ -51,7 +51,7 @@ export async function killNode(t, count, seed, options) {
 }
 
 // In the page: sends a volume's files to the server, as they lie in the origin's private file system.
-async function sendVolume(volume) {
+export async function sendVolume(volume) {
   const all = await (await navigator.storage.getDirectory()).getDirectoryHandle('sabfs');
   const folder = await all.getDirectoryHandle(volume);
   for (const name of ['image', 'journal']) {

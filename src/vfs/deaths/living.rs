@@ -26,7 +26,7 @@ fn volume() -> Volume<Arc<HeapStore>> {
 /// A second view of a volume's store, which dies when it is told.
 fn mortal(volume: &Volume<Arc<HeapStore>>) -> (Volume<Mortal>, Mortal) {
     let mortal = Mortal::new(volume.image().store());
-    (Volume::join(mortal.clone(), now).unwrap(), mortal)
+    (Volume::join(mortal.clone(), [0; 2], now).unwrap(), mortal)
 }
 
 #[test]
@@ -100,17 +100,17 @@ fn a_store_has_room_for_64_clients() {
     let first = volume();
     let store = first.image().store().clone();
     let others: Vec<_> =
-        (1..rt::CLIENTS_MAX).map(|_| Volume::join(store.clone(), now).unwrap()).collect();
+        (1..rt::CLIENTS_MAX).map(|_| Volume::join(store.clone(), [0; 2], now).unwrap()).collect();
     for other in &others {
         let name = format!("of {}", other.client().slot);
         other.create(ROOT, name.as_bytes(), &directory()).unwrap();
     }
-    let refused = Volume::join(store.clone(), now).err().unwrap();
+    let refused = Volume::join(store.clone(), [0; 2], now).err().unwrap();
     assert_eq!(refused, Errno::EUSERS);
     assert!(refused.to_string().contains("64"), "{refused}");
     let left = others[30].client();
     others[30].detach().unwrap();
-    let next = Volume::join(store.clone(), now).unwrap();
+    let next = Volume::join(store.clone(), [0; 2], now).unwrap();
     assert_eq!(next.client().slot, left.slot);
     assert_ne!(next.client(), left);
     // News of the death of one who has left in time are no news.
@@ -132,7 +132,7 @@ fn clients_come_and_die_while_others_work() {
         .map(|worker| {
             let (store, stop) = (store.clone(), stop.clone());
             thread::spawn(move || {
-                let volume = Volume::join(store, now).unwrap();
+                let volume = Volume::join(store, [0; 2], now).unwrap();
                 let dir =
                     volume.create(ROOT, format!("w{worker}").as_bytes(), &directory()).unwrap().ino;
                 let mut rounds = 0;

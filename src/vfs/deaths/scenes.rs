@@ -306,13 +306,13 @@ pub fn scenes() -> &'static [Scene] {
         },
         scene("watching", |s| s.watcher = Some(s.victim.watch().unwrap())),
         scene("coming and going", |s| {
-            let other = Volume::join(s.store.clone(), s.clock()).unwrap();
+            let other = Volume::join(s.store.clone(), [0; 2], s.clock()).unwrap();
             other.hold(s.ino(b"/f")).unwrap();
             other.lock(s.ino(b"/f"), &A, LockMode::Shared, LockRange::WHOLE, None).unwrap();
             other.detach().unwrap();
         }),
         scene("burying another one", |s| {
-            let other = Volume::join(s.store.clone(), s.clock()).unwrap();
+            let other = Volume::join(s.store.clone(), [0; 2], s.clock()).unwrap();
             let nameless = other.create_unnamed(ROOT, &file()).unwrap().ino;
             done(other.write(nameless, 0, &[9; 5000]).unwrap());
             other.lock(nameless, &A, LockMode::Shared, LockRange::WHOLE, None).unwrap();
