@@ -12,6 +12,8 @@ pub mod ffi;
 pub mod format;
 #[cfg(all(feature = "tool", target_os = "linux"))]
 pub mod fuse;
+#[cfg(all(test, feature = "models"))]
+mod models;
 pub mod persist;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

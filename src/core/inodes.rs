@@ -16,7 +16,7 @@ use crate::format::{
 };
 use crate::store::Store;
 use crate::store::runtime as rt;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Blocks that the table grows by when it is full: as many as it has, then these, then a share of what
@@ -101,7 +101,7 @@ impl<S: Store> Core<S> {
         for _ in 0..LOCATE_TRIES {
             let before = store.load(word);
             let found = self.find_part(&self.image, part);
-            fence(Ordering::Acquire);
+            store.fence(Ordering::Acquire);
             if before.is_multiple_of(2) && store.load(word) == before {
                 let block = found?;
                 self.inode_map.put(part, block);

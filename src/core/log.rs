@@ -21,8 +21,9 @@ use super::dir::DirEntry;
 use super::image::Image;
 use crate::format::{FileKind, NAME_MAX};
 use crate::store::Store;
+use crate::store::rules::{Rule, holds};
 use crate::store::runtime as rt;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 const UNIT: usize = 8;
 const HEAD_SIZE_BYTES: usize = 28;
@@ -231,11 +232,21 @@ pub(super) fn append<S: Store>(image: &Image<S>, records: &mut [u8]) {
     }
     let head = store.load(rt::LOG_HEAD);
     let end = head.wrapping_add((records.len() / UNIT) as u32);
-    store.store(rt::LOG_RESERVED, end);
-    // The plain writes that follow must not be seen before that.
-    fence(Ordering::SeqCst);
+    if holds(Rule::ReserveBeforeBytes) {
+        store.store(rt::LOG_RESERVED, end);
+    }
+    if !holds(Rule::HeadBehindBytes) {
+        store.store(rt::LOG_HEAD, end);
+    }
+    if holds(Rule::FenceBehindReserve) {
+        // The plain writes that follow must not be seen before that.
+        store.fence(Ordering::SeqCst);
+    }
     for (index, part) in records.chunks(RECORD_MAX).enumerate() {
         write_ring(store, head.wrapping_add((index * RECORD_MAX / UNIT) as u32), part);
+    }
+    if !holds(Rule::ReserveBeforeBytes) {
+        store.store(rt::LOG_RESERVED, end);
     }
     store.store(rt::LOG_SEQUENCE, sequence);
     // Before a watcher can read the record, so that he cannot clear it too early.

@@ -35,7 +35,7 @@ pub use log::Note;
 pub use redo::InPlace;
 #[cfg(test)]
 pub(crate) use redo::Room;
-pub use txn::{Run, Txn, stripe_seq};
+pub use txn::{Run, Txn, make_even, make_odd, stripe_seq};
 pub use xattr::XattrList;
 
 use crate::format::{Geometry, Superblock};

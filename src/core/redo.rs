@@ -33,9 +33,10 @@ use super::image::Image;
 use super::txn::{Run, forget_dirty, map_word, set_used};
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, INLINE_DATA_MAX};
+use crate::store::rules::{Rule, holds};
 use crate::store::runtime::{self as rt, Bitmap, Durability};
 use crate::store::{Store, clients};
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 const EMPTY: u32 = 0;
 const COMMITTED: u32 = 1;
@@ -240,7 +241,7 @@ fn slot_of(client: u32) -> u64 {
 fn set_state<S: Store>(store: &S, slot: u64, state: u32) {
     store.store(slot, state);
     // The plain writes that follow must not be done before that.
-    fence(Ordering::SeqCst);
+    store.fence(Ordering::SeqCst);
 }
 
 /// How many bytes of records slot and spill take.
@@ -278,6 +279,9 @@ pub(super) fn can_name(runs: usize) -> bool {
 /// the records when slot and spill do not; `incomplete` says that not all blocks that become free are named.
 pub(super) fn commit<S: Store>(image: &Image<S>, records: &[u8], scratch: &[Run], incomplete: bool) {
     let (store, slot) = (image.store(), slot_of(image.client()));
+    if !holds(Rule::RecordsBeforeState) {
+        set_state(store, slot, COMMITTED);
+    }
     let mut head = Head { len: records.len() as u32, incomplete, ..Head::default() };
     if records.len() <= image.redo_room().slot {
         store.write(slot + HEAD_SIZE_BYTES as u64, records);

@@ -24,8 +24,9 @@ use super::{Blocks, Core, bits};
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, Block, BlockKind, Geometry, HEADER_SIZE_BYTES, init_header};
 use crate::store::Store;
+use crate::store::rules::{Rule as Word, holds};
 use crate::store::runtime::{self as rt, Bitmap};
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 /// A run of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,9 +128,7 @@ impl<'a, S: Store> Txn<'a, S> {
     pub fn touch(&mut self, ino: u32) {
         let word = stripe_seq(ino);
         if !self.lists.stripes.contains(&word) {
-            self.core.image.store().fetch_add(word, 1);
-            // The plain writes that follow must not be seen before the word is odd.
-            fence(Ordering::SeqCst);
+            make_odd(self.core.image.store(), word);
             self.lists.stripes.push(word);
         }
     }
@@ -304,7 +303,7 @@ impl<S: Store> Drop for Txn<'_, S> {
             redo::clear(image);
         }
         for word in self.lists.stripes.drain(..) {
-            store.fetch_add(word, 1);
+            make_even(store, word);
         }
         for edited in self.lists.edited.drain(..) {
             self.core.buffers.give(edited.bytes);
@@ -332,6 +331,22 @@ impl<S: Store> Blocks for Txn<'_, S> {
 /// Offset of the sequence word of an inode's stripe.
 pub fn stripe_seq(ino: u32) -> u64 {
     rt::STRIPES + u64::from(ino) % rt::STRIPES_COUNT * rt::STRIPE_SIZE_BYTES + 4
+}
+
+/// Announces a change of what a stripe's sequence word stands for; under the gate.
+pub fn make_odd<S: Store>(store: &S, word: u64) {
+    if holds(Word::OddBeforeBytes) {
+        store.fetch_add(word, 1);
+    }
+    if holds(Word::FenceBehindOdd) {
+        // The plain writes that follow must not be seen before the word is odd.
+        store.fence(Ordering::SeqCst);
+    }
+}
+
+/// Ends what `make_odd` began.
+pub fn make_even<S: Store>(store: &S, word: u64) {
+    store.fetch_add(word, if holds(Word::OddBeforeBytes) { 1 } else { 2 });
 }
 
 /// Offset of the first word of a runtime bitmap.

@@ -23,6 +23,7 @@ use super::wait::reached;
 use crate::core::Image;
 use crate::errno::Errno;
 use crate::store::Store;
+use crate::store::rules::{Rule, holds};
 use crate::store::runtime::{self as rt, Durability, KeeperState, VolumeState};
 
 /// Dirty blocks are committed, and written records flushed, at least this often.
@@ -202,6 +203,10 @@ impl<S: Store, D: Device> Keeper<S, D> {
         let next_ms = self.failing.as_ref().map_or(self.timer_ms, |failing| failing.retry_at_ms);
         let pause = next_ms.saturating_sub(now).clamp(1, TIMER_MS);
         let pause = u32::try_from(pause).unwrap_or(u32::MAX);
+        let bell = match holds(Rule::BellBeforeWork) {
+            true => bell,
+            false => self.image.store().load(rt::KEEPER_BELL),
+        };
         match self.image.store().wait(rt::KEEPER_BELL, bell, pause.min(timeout_ms)) {
             crate::store::Wait::TimedOut if pause >= timeout_ms => Turn::Idle,
             _ => Turn::Busy,

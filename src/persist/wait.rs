@@ -14,6 +14,7 @@
 
 use crate::core::Image;
 use crate::errno::Errno;
+use crate::store::rules::{Rule, holds};
 use crate::store::runtime::{self as rt, Durability, KeeperState, VolumeState};
 use crate::store::{Store, Wait};
 
@@ -30,13 +31,18 @@ pub fn reached(seen: u32, change: u32) -> bool {
 /// Asks the keeper to commit everything up to `change`; does not wait.
 pub fn request_commit<S: Store>(image: &Image<S>, change: u32) {
     let store = image.store();
+    if !holds(Rule::BellBehindWanted) {
+        ring(store);
+    }
     raise(store, rt::WANTED, change);
     let number = store.load(rt::FAILURE);
     // A failed volume keeps its reason; only the keeper's own complaint is answered by a new attempt.
     if number != 0 && store.load(rt::STATE) != VolumeState::Failed as u32 {
         store.compare_exchange(rt::FAILURE, number, 0);
     }
-    ring(store);
+    if holds(Rule::BellBehindWanted) {
+        ring(store);
+    }
 }
 
 /// Asks the keeper to make everything durable up to `change`, whatever the durability mode; does not wait.

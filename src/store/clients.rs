@@ -16,6 +16,7 @@
 //! Nobody else may take it in between. The keeper has a number, but no slot: [`rt::KEEPER_CLIENT`].
 
 use super::Store;
+use super::rules::{Rule, holds};
 use super::runtime as rt;
 use crate::errno::Errno;
 
@@ -62,14 +63,22 @@ pub fn mask_of(slot: u32) -> (u64, u32) {
 }
 
 fn new_word<S: Store + ?Sized>(store: &S, state: u32) -> u32 {
-    store.fetch_add(rt::CLIENT_SERIAL, 1) << STATE_BITS | state
+    let serial = if holds(Rule::SerialInSlot) { store.fetch_add(rt::CLIENT_SERIAL, 1) } else { 0 };
+    serial << STATE_BITS | state
 }
 
 /// Takes a free slot; gives its number. `EUSERS` when all are taken: a store has 64 clients at most.
 pub fn claim<S: Store + ?Sized>(store: &S, sign: Sign) -> Result<u32, Errno> {
     let claimed = new_word(store, CLAIMED);
-    let slot = slots().find(|&slot| store.compare_exchange(word(slot), FREE, claimed) == FREE);
-    let slot = slot.ok_or(Errno::EUSERS)?;
+    let take = |slot| match store.load(word(slot)) {
+        FREE if !holds(Rule::SlotByExchange) => {
+            store.store(word(slot), claimed);
+            true
+        }
+        FREE => store.compare_exchange(word(slot), FREE, claimed) == FREE,
+        _ => false,
+    };
+    let slot = slots().find(|&slot| take(slot)).ok_or(Errno::EUSERS)?;
     set_sign(store, slot, sign);
     Ok(slot)
 }
@@ -108,7 +117,12 @@ pub fn mark_dead<S: Store + ?Sized>(store: &S, client: ClientId) -> bool {
     let at = word(client.slot);
     let mut seen = store.load(at);
     while seen & DEAD != FREE && seen >> STATE_BITS == client.serial {
-        let now = store.compare_exchange(at, seen, seen | DEAD);
+        let now = if holds(Rule::BuryByExchange) {
+            store.compare_exchange(at, seen, seen | DEAD)
+        } else {
+            store.store(at, seen | DEAD);
+            seen
+        };
         if now == seen {
             wake(store);
             return true;

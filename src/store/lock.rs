@@ -10,6 +10,7 @@
 //! still alive instead of trusting that a wake-up comes. A waiter who learns that it is not inherits the lock: it
 //! goes from the dead to one heir without ever being free, and what it guards is as the dead left it.
 
+use super::rules::{Rule, holds};
 use super::{Store, Wait};
 use crossbeam_utils::Backoff;
 
@@ -48,7 +49,7 @@ pub fn lock_or_inherit<S: Store + ?Sized>(
         return Taken::Free;
     }
     let backoff = Backoff::new();
-    while !backoff.is_completed() {
+    while store.spins() && !backoff.is_completed() {
         if store.load(word) == 0 && store.compare_exchange(word, 0, mine) == 0 {
             return Taken::Free;
         }
@@ -59,25 +60,32 @@ pub fn lock_or_inherit<S: Store + ?Sized>(
         let seen = store.load(word);
         if seen == 0 {
             // Others may still sleep: keep the mark, so that unlock wakes one of them.
-            if store.compare_exchange(word, 0, mine | WAITERS) == 0 {
+            let marked = if holds(Rule::KeepMark) { mine | WAITERS } else { mine };
+            if store.compare_exchange(word, 0, marked) == 0 {
                 return Taken::Free;
             }
             continue;
         }
         if is_dead(seen >> 1) {
-            if store.compare_exchange(word, seen, mine | WAITERS) == seen {
+            let marked = if holds(Rule::HeirKeepsMark) { mine | WAITERS } else { mine };
+            if !holds(Rule::HeirByExchange) {
+                store.store(word, marked);
+                return Taken::From(seen >> 1);
+            }
+            if store.compare_exchange(word, seen, marked) == seen {
                 return Taken::From(seen >> 1);
             }
             continue;
         }
-        if seen & WAITERS == 0 && store.compare_exchange(word, seen, seen | WAITERS) != seen {
+        let mark = if holds(Rule::MarkBeforeSleep) { WAITERS } else { 0 };
+        if seen & WAITERS == 0 && store.compare_exchange(word, seen, seen | mark) != seen {
             continue;
         }
         if waited_ms >= timeout_ms {
             return Taken::Not;
         }
         let slice = SLICE_MS.min(timeout_ms - waited_ms);
-        if store.wait(word, seen | WAITERS, slice) == Wait::TimedOut {
+        if store.wait(word, seen | mark, slice) == Wait::TimedOut {
             waited_ms += slice;
         }
     }

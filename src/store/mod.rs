@@ -13,6 +13,7 @@ mod heap;
 pub mod lock;
 #[cfg(test)]
 pub mod mortal;
+pub mod rules;
 pub mod runtime;
 #[cfg(target_family = "wasm")]
 mod wasm;
@@ -20,6 +21,8 @@ mod wasm;
 pub use heap::HeapStore;
 #[cfg(target_family = "wasm")]
 pub use wasm::WasmStore;
+
+use std::sync::atomic::Ordering;
 
 /// How a wait on a word ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,19 @@ pub trait Store: Send + Sync {
     fn wait(&self, offset: u64, expected: u32, timeout_ms: u32) -> Wait;
     /// Wakes at most `count` sleepers of the word; gives how many were woken.
     fn notify(&self, offset: u64, count: u32) -> u32;
+
+    /// Orders plain reads and writes against words, as `std::sync::atomic::fence`.
+    #[inline(always)]
+    fn fence(&self, order: Ordering) {
+        std::sync::atomic::fence(order);
+    }
+
+    /// Whether it makes sense to look at a word over and over before one sleeps or takes a lock. Not in a model,
+    /// whose scheduler tries each look separately and learns nothing from it.
+    #[inline(always)]
+    fn spins(&self) -> bool {
+        true
+    }
 }
 
 impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
@@ -105,5 +121,11 @@ impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
     }
     fn notify(&self, offset: u64, count: u32) -> u32 {
         (**self).notify(offset, count)
+    }
+    fn fence(&self, order: Ordering) {
+        (**self).fence(order);
+    }
+    fn spins(&self) -> bool {
+        (**self).spins()
     }
 }

@@ -9,12 +9,13 @@ use super::types::Ino;
 use super::{inline, recall};
 use crate::core::extent::{self, Mapping};
 use crate::core::rules::Rule;
-use crate::core::{self, Core, Error, InPlace, InodeSlot, Note, Txn, log, stripe_seq};
+use crate::core::{
+    self, Core, Error, InPlace, InodeSlot, Note, Txn, log, make_even, make_odd, stripe_seq,
+};
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, Corrupt, Extent, FILE_SIZE_MAX, FileKind, INLINE_EXTENTS, Inode};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability};
-use std::sync::atomic::{Ordering, fence};
 
 pub(super) const BLOCK: u64 = BLOCK_SIZE as u64;
 /// Bytes read or written in one go: bounds how long the gate is held and what a disturbed reader
@@ -225,9 +226,7 @@ impl<S: Store> Volume<S> {
         let core = &self.core;
         let (image, store) = (&core.image, core.image.store());
         let Patch { ino, slot, size, change, now_ns } = *patch;
-        store.fetch_add(stripe, 1);
-        // The plain writes that follow must not be seen before the word is odd.
-        fence(Ordering::SeqCst);
+        make_odd(store, stripe);
         let within = at.wrapping_sub(image.block_offset(slot.block));
         let inline = within < BLOCK;
         let rules = image.rules();
@@ -270,7 +269,7 @@ impl<S: Store> Volume<S> {
         if rules.on(Rule::EmptyBeforeOpening) {
             redo.end(image);
         }
-        store.fetch_add(stripe, 1);
+        make_even(store, stripe);
     }
 }
 

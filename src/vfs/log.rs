@@ -8,11 +8,12 @@ use super::Volume;
 use crate::core::log::{self, RECORD_MAX, RING_UNITS, Record};
 use crate::errno::Errno;
 use crate::store::lock::SLICE_MS;
+use crate::store::rules::{Rule, holds};
 use crate::store::runtime as rt;
 use crate::store::{Store, clients};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 /// What a watcher is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +85,7 @@ impl<S: Store> Watcher<S> {
             }
             let slice_ms = left_ms.min(SLICE_MS);
             // Said first, then looked again: whoever has written meanwhile has either seen it or is seen.
-            self.store.store(rt::LOG_SLEEPERS, 1);
+            self.store.store(rt::LOG_SLEEPERS, u32::from(holds(Rule::SayWhoSleeps)));
             let event = self.next();
             if event.is_some() {
                 return event;
@@ -106,8 +107,11 @@ impl<S: Store> Watcher<S> {
         }
         log::read_ring(&self.store, self.cursor.wrapping_add(1), &mut rest[..len - 8]);
         // The reads are plain: they must not be done after the word is looked at.
-        fence(Ordering::Acquire);
-        if self.store.load(rt::LOG_RESERVED).wrapping_sub(self.cursor) > RING_UNITS {
+        if holds(Rule::FenceBeforeLook) {
+            self.store.fence(Ordering::Acquire);
+        }
+        let overtaken = self.store.load(rt::LOG_RESERVED).wrapping_sub(self.cursor) > RING_UNITS;
+        if overtaken && holds(Rule::LookAtReserve) {
             return None;
         }
         Some((log::decode(&bytes[..len])?, self.cursor.wrapping_add(units)))

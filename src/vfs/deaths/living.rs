@@ -6,7 +6,7 @@ use crate::core::Image;
 use crate::core::check::check;
 use crate::errno::Errno;
 use crate::store::clients::{self, ClientId};
-use crate::store::mortal::Mortal;
+use crate::store::mortal::{self, Mortal};
 use crate::store::runtime::{self as rt, Durability};
 use crate::store::{HeapStore, Store, lock};
 use crate::vfs::{LockMode, LockOwner, LockRange, Volume, Waiting};
@@ -37,7 +37,7 @@ fn who_waits_at_the_gate_inherits_it() {
     let id = other.client();
     // It dies with the gate in its hand, and nobody knows yet.
     view.dies_at(2, false);
-    assert!(Mortal::run(|| other.create(ROOT, b"x", &file())).is_none());
+    assert!(mortal::run(|| other.create(ROOT, b"x", &file())).is_none());
     store.store(rt::GATE, id.slot << 1);
     drop(other);
     let waiting = thread::spawn(move || {
@@ -155,7 +155,7 @@ fn clients_come_and_die_while_others_work() {
         let (other, view) = mortal(&volume);
         let id = other.client();
         view.dies_at(1 + dice.below(900), number % 2 == 0);
-        Mortal::run(|| {
+        mortal::run(|| {
             let name = format!("v{number}");
             let ino = other.create(ROOT, name.as_bytes(), &file()).unwrap().ino;
             other.hold(ino).unwrap();

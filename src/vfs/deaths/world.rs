@@ -10,7 +10,7 @@ use crate::core::rules::Rules;
 use crate::core::{Core, DirView, Image, Room, extent};
 use crate::format::{BLOCK_SIZE, FileKind, HEADER_SIZE_BYTES, INODES_PER_BLOCK, SYMLINK_INLINE_MAX};
 use crate::store::clients::{self, ClientId};
-use crate::store::mortal::Mortal;
+use crate::store::mortal::{self, Mortal};
 use crate::store::runtime::{self as rt, Bitmap, Durability};
 use crate::store::{HeapStore, Store};
 use crate::vfs::{Event, Ino, LockMode, LockOwner, LockRange, NewInode, RenameFlags, Volume, Watcher};
@@ -225,7 +225,7 @@ impl World {
         let scratch = stage.ino(b"/scratch");
         stage.store.dies_at(death.access, death.torn);
         let op = self.scene.op;
-        if Mortal::run(|| op(&mut stage)).is_some() && stage.store.left() > 0 {
+        if mortal::run(|| op(&mut stage)).is_some() && stage.store.left() > 0 {
             return Err(format!("it did not die, {} accesses were left", stage.store.left()));
         }
         let dead = clients::id(&self.store, VICTIM);
@@ -233,7 +233,7 @@ impl World {
         if let (Some((heir, mortal)), Some(access)) = (&mut heir, death.heir) {
             self.all_are_dead(&[WITNESS, HEIR]);
             mortal.dies_at(access, death.torn);
-            let answer = Mortal::run(|| dead.map_or(Ok(()), |dead| heir.bury(dead)));
+            let answer = mortal::run(|| dead.map_or(Ok(()), |dead| heir.bury(dead)));
             answer.unwrap_or(Ok(())).map_err(|errno| format!("the heir of {dead:?}: {errno}"))?;
             accesses = access - mortal.left();
             mortal.dies_at(0, false);
