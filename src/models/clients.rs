@@ -14,7 +14,7 @@ fn store() -> Arc<LoomStore> {
     let heap = HeapStore::new(rt::STRIPES);
     let slot = |slot: u32| rt::CLIENTS + u64::from(slot - 1) * rt::CLIENT_SIZE_BYTES;
     let words: Vec<_> = (1..=SLOTS).map(slot).chain([rt::CLIENT_SERIAL]).collect();
-    LoomStore::new(&Snapshot::of(&heap), &words, Order::AcquireRelease, Sleeps::UntilWoken)
+    LoomStore::new(&Snapshot::of(&heap), &words, Order::Exchanging, Sleeps::UntilWoken)
 }
 
 fn come(store: &LoomStore) -> ClientId {

@@ -48,7 +48,7 @@ fn excluding(clients: u32, times: u32, sleeps: Sleeps, preemptions: Option<usize
 
 #[test]
 fn excludes_and_loses_no_wake_up() {
-    let two = excluding(2, 2, Sleeps::UntilWoken, None);
+    let two = excluding(2, 2, Sleeps::UntilWoken, Some(if super::long() { 9 } else { 5 }));
     let three = excluding(3, 1, Sleeps::UntilWoken, Some(if super::long() { 4 } else { 3 }));
     let spinning = excluding(2, 1, Sleeps::NotAtAll, Some(3));
     say(&format!("lock: {two} executions with two, {three} with three, {spinning} without sleep"));
@@ -123,14 +123,14 @@ fn inheriting(tell: bool, sleeps: Sleeps, preemptions: usize) -> u64 {
 
 #[test]
 fn the_dead_have_one_heir() {
-    let told = inheriting(true, Sleeps::NotAtAll, 3);
+    let told = inheriting(true, Sleeps::NotAtAll, if super::long() { 3 } else { 2 });
     let itself = inheriting(false, Sleeps::UntilWoken, 4);
     say(&format!("lock: {told} executions with heirs, {itself} with sleepers whom the news missed"));
 }
 
 #[test]
 fn rules() {
-    must_fail(Rule::HeirByExchange, || inheriting(true, Sleeps::NotAtAll, 3));
+    must_fail(Rule::HeirByExchange, || inheriting(true, Sleeps::NotAtAll, 2));
     must_fail(Rule::HeirKeepsMark, || inheriting(false, Sleeps::UntilWoken, 4));
     must_fail(Rule::KeepMark, || excluding(3, 1, Sleeps::UntilWoken, Some(3)));
     must_fail(Rule::MarkBeforeSleep, || excluding(2, 1, Sleeps::UntilWoken, None));

@@ -34,9 +34,12 @@ fn telling(sleep: bool) -> u64 {
             let store = LoomStore::new(&snapshot, &words(), order, Sleeps::UntilWoken);
             let (writer, other) = (attach(&store, 1), attach(&store, 2));
             let mut watcher = other.watch().unwrap();
-            let writing = spawn(move || drop(writer.setattr(a, &touch()).unwrap()));
+            let writing = spawn(move || _ = writer.setattr(a, &touch()).unwrap());
             let mut event = if sleep { watcher.poll(u32::MAX) } else { watcher.next() };
             assert!(event.is_some() || !sleep);
+            if event.is_none() {
+                event = watcher.next();
+            }
             writing.join().unwrap();
             event = event.or_else(|| watcher.next());
             let Some(Event::Change(record)) = event else { panic!("{event:?}") };
@@ -63,7 +66,7 @@ fn overtaking() -> u64 {
             for word in [rt::LOG_RESERVED, rt::LOG_HEAD] {
                 store.store(word, first + RING_UNITS);
             }
-            let writing = spawn(move || drop(writer.setattr(b, &touch()).unwrap()));
+            let writing = spawn(move || _ = writer.setattr(b, &touch()).unwrap());
             match watcher.next() {
                 Some(Event::Change(record)) => {
                     assert_eq!((record.what, record.client, record.ino), (What::Attrib, 2, a));

@@ -16,7 +16,7 @@ fn overwriting(preemptions: usize) -> u64 {
     let base = Base::new();
     let (snapshot, a) = (base.snapshot(), base.a);
     // The inode's words are left out: their readers are another model's.
-    let mut words = base.changed(|volume| drop(volume.write(a, 0, &[2; COUNT]).unwrap()));
+    let mut words = base.changed(|volume| _ = volume.write(a, 0, &[2; COUNT]).unwrap());
     words.retain(|&at| base.word(at) == 0x0101_0101);
     assert_eq!(words.len(), 2);
     words.extend([rt::GATE, stripe_seq(a)]);
@@ -60,8 +60,8 @@ fn reused(preemptions: usize) -> u64 {
         let run = move || {
             let store = LoomStore::new(&snapshot, &words, Order::AcquireRelease, Sleeps::UntilWoken);
             let (first, second, reader) = (attach(&store, 1), attach(&store, 2), attach(&store, 3));
-            let emptying = spawn(move || drop(first.setattr(a, &set).unwrap()));
-            let filling = spawn(move || drop(second.write(b, 0, &[9; 4096]).unwrap()));
+            let emptying = spawn(move || _ = first.setattr(a, &set).unwrap());
+            let filling = spawn(move || _ = second.write(b, 0, &[9; 4096]).unwrap());
             let mut bytes = [7; COUNT];
             match reader.read(a, 0, &mut bytes) {
                 Ok(COUNT) => assert_eq!(bytes, [1; COUNT], "another file's"),
@@ -79,7 +79,7 @@ fn attributes(preemptions: usize) -> u64 {
     let base = Base::new();
     let (snapshot, a) = (base.snapshot(), base.a);
     let set = SetAttr { uid: Some(77), gid: Some(78), ..Default::default() };
-    let mut words = base.changed(|volume| drop(volume.setattr(a, &set).unwrap()));
+    let mut words = base.changed(|volume| _ = volume.setattr(a, &set).unwrap());
     assert_eq!(words.len(), 2, "owner and group");
     words.extend([rt::GATE, stripe_seq(a)]);
     explore(Some(preemptions), move || {
@@ -87,7 +87,7 @@ fn attributes(preemptions: usize) -> u64 {
         let run = move || {
             let store = LoomStore::new(&snapshot, &words, Order::AcquireRelease, Sleeps::UntilWoken);
             let (writer, reader) = (attach(&store, 1), attach(&store, 2));
-            let writing = spawn(move || drop(writer.setattr(a, &set).unwrap()));
+            let writing = spawn(move || _ = writer.setattr(a, &set).unwrap());
             let seen = reader.getattr(a).unwrap();
             assert!([(1, 2), (77, 78)].contains(&(seen.uid, seen.gid)), "{seen:?}");
             writing.join().unwrap();

@@ -32,6 +32,9 @@ pub enum Order {
     /// With a fence at each word: more than WebAssembly promises of other memory, but all that it does of words.
     /// For protocols in which two threads each write one word and then read the other's.
     Fenced,
+    /// As `AcquireRelease`, with stores that are exchanges. Loom does not know that a store which follows an exchange
+    /// that its thread has not seen comes later for everybody.
+    Exchanging,
 }
 
 /// Memory before a model begins.
@@ -257,7 +260,10 @@ impl Store for LoomStore {
             return;
         }
         let Some(word) = self.words.get(&offset) else { return self.plain_store(offset, value) };
-        word.atomic.store(value, Ordering::SeqCst);
+        match self.order {
+            Order::Exchanging => _ = word.atomic.swap(value, Ordering::SeqCst),
+            _ => word.atomic.store(value, Ordering::SeqCst),
+        }
         word.newest.store(value, Ordering::Relaxed);
         self.settle();
     }

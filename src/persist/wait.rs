@@ -30,25 +30,36 @@ pub fn reached(seen: u32, change: u32) -> bool {
 
 /// Asks the keeper to commit everything up to `change`; does not wait.
 pub fn request_commit<S: Store>(image: &Image<S>, change: u32) {
-    let store = image.store();
+    ring_around(image.store(), || want(image, change));
+}
+
+/// Asks the keeper to make everything durable up to `change`, whatever the durability mode; does not wait.
+pub fn request_flush<S: Store>(image: &Image<S>, change: u32) {
+    ring_around(image.store(), || {
+        raise(image.store(), rt::FLUSH_WANTED, change);
+        want(image, change);
+    });
+}
+
+/// Says what is wanted, then rings: a keeper that has heard the bell finds it.
+fn ring_around<S: Store + ?Sized>(store: &S, say: impl FnOnce()) {
     if !holds(Rule::BellBehindWanted) {
         ring(store);
     }
+    say();
+    if holds(Rule::BellBehindWanted) {
+        ring(store);
+    }
+}
+
+fn want<S: Store>(image: &Image<S>, change: u32) {
+    let store = image.store();
     raise(store, rt::WANTED, change);
     let number = store.load(rt::FAILURE);
     // A failed volume keeps its reason; only the keeper's own complaint is answered by a new attempt.
     if number != 0 && store.load(rt::STATE) != VolumeState::Failed as u32 {
         store.compare_exchange(rt::FAILURE, number, 0);
     }
-    if holds(Rule::BellBehindWanted) {
-        ring(store);
-    }
-}
-
-/// Asks the keeper to make everything durable up to `change`, whatever the durability mode; does not wait.
-pub fn request_flush<S: Store>(image: &Image<S>, change: u32) {
-    raise(image.store(), rt::FLUSH_WANTED, change);
-    request_commit(image, change);
 }
 
 /// Lets a word reach `change`, unless it has come farther.

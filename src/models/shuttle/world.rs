@@ -22,6 +22,8 @@ const BLOCKS: u32 = 96;
 const NAMES: &[u8] = b"abcd";
 /// Accesses after which a client that is to die has died, for the most part.
 const LIFE_MAX: u64 = 900;
+/// Calls of a client.
+const CALLS: u32 = 4;
 
 type Client = Volume<Mortal<ShuttleStore>>;
 
@@ -143,11 +145,10 @@ struct Front {
 }
 
 /// A client's life.
-fn live(client: Client, life: Mortal<ShuttleStore>, calls: u32, front: &Front) -> Vec<Event> {
-    let id = client.client();
+fn live(id: ClientId, client: Client, life: Mortal<ShuttleStore>, front: &Front) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     let lives = mortal::run(|| {
-        for _ in 0..calls {
+        for _ in 0..CALLS {
             let grave = front.graves.lock().unwrap().pop();
             if let Some(grave) = grave {
                 client.bury(grave).unwrap();
@@ -186,18 +187,19 @@ pub fn play(rules: Rules, deaths: bool, seen: &Seen) {
             let life = Mortal::new(&store);
             let mut client = Volume::attach(life.clone(), number, now).unwrap();
             client.image_mut().set_rules(rules);
+            let id = client.client();
             if deaths && thread_rng().gen_bool(0.5) {
                 life.dies_at(thread_rng().gen_range(1..LIFE_MAX), false);
-                dead.push(client.client());
+                dead.push(id);
             }
-            (client, life)
+            (id, client, life)
         })
         .collect();
     let threads: Vec<_> = clients
         .into_iter()
-        .map(|(client, life)| {
+        .map(|(id, client, life)| {
             let front = front.clone();
-            shuttle::thread::spawn(move || live(client, life, 4, &front))
+            shuttle::thread::spawn(move || live(id, client, life, &front))
         })
         .collect();
     let mut history: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
