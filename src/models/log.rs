@@ -28,20 +28,21 @@ fn telling(sleep: bool) -> u64 {
     let (snapshot, a) = (base.snapshot(), base.a);
     // Who says that it sleeps looks at the head, who moves the head looks for sleepers.
     let order = if sleep { Order::Fenced } else { Order::AcquireRelease };
-    explore(None, move || {
+    explore(Some(4), move || {
         let snapshot = snapshot.clone();
         let run = move || {
             let store = LoomStore::new(&snapshot, &words(), order, Sleeps::UntilWoken);
             let (writer, other) = (attach(&store, 1), attach(&store, 2));
             let mut watcher = other.watch().unwrap();
             let writing = spawn(move || _ = writer.setattr(a, &touch()).unwrap());
-            let mut event = if sleep { watcher.poll(u32::MAX) } else { watcher.next() };
-            assert!(event.is_some() || !sleep);
-            if event.is_none() {
-                event = watcher.next();
-            }
+            let watching = spawn(move || {
+                let event = if sleep { watcher.poll(u32::MAX) } else { watcher.next() };
+                assert!(event.is_some() || !sleep);
+                (event.or_else(|| watcher.next()), watcher)
+            });
             writing.join().unwrap();
-            event = event.or_else(|| watcher.next());
+            let (event, mut watcher) = watching.join().unwrap();
+            let event = event.or_else(|| watcher.next());
             let Some(Event::Change(record)) = event else { panic!("{event:?}") };
             assert_eq!((record.what, record.client, record.ino), (What::Attrib, 1, a));
             assert_eq!(watcher.next(), None);

@@ -24,6 +24,7 @@
 //! Each rule (`store::rules`, some of `core::rules`) is off once, and a model has to fail.
 
 mod clients;
+mod keeper;
 mod lock;
 mod log;
 mod reading;

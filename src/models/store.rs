@@ -76,6 +76,17 @@ struct Word {
     newest: std::sync::atomic::AtomicU32,
 }
 
+#[derive(Default)]
+struct Sleepers {
+    /// Which word, and a number of the sleep's own, in the order in which they began.
+    asleep: Vec<(u64, u32)>,
+    last: u32,
+    /// Sleeps up to this number are over because of the time.
+    ended: u32,
+    /// As many of those to come last no time.
+    short: u32,
+}
+
 /// A store of one execution of a model. Make it before the threads.
 pub struct LoomStore {
     base: Snapshot,
@@ -83,8 +94,7 @@ pub struct LoomStore {
     words: HashMap<u64, Word>,
     order: Order,
     sleeps: Sleeps,
-    /// Who sleeps on which word, in the order in which they went to sleep.
-    sleepers: Mutex<(Vec<(u64, u32)>, u32)>,
+    sleepers: Mutex<Sleepers>,
     woken: Condvar,
 }
 
@@ -101,9 +111,18 @@ impl LoomStore {
             words: words.iter().map(word).collect(),
             order,
             sleeps,
-            sleepers: Mutex::new((Vec::new(), 0)),
+            sleepers: Mutex::new(Sleepers::default()),
             woken: Condvar::new(),
         })
+    }
+
+    /// Lets the time of all sleeps run out, and of two that are about to begin: somebody may have looked for the dead
+    /// just before there was one, and lie down just after everybody was woken.
+    pub fn end_sleeps(&self) {
+        let mut sleepers = self.sleepers.lock().expect("loom's do not fail");
+        (sleepers.ended, sleepers.short) = (sleepers.last, 2);
+        sleepers.asleep.clear();
+        self.woken.notify_all();
     }
 
     /// What the store has when everybody has ended.
@@ -304,13 +323,17 @@ impl Store for LoomStore {
         if self.load(offset) != expected {
             return Wait::NotEqual;
         }
-        sleepers.1 += 1;
-        let me = (offset, sleepers.1);
-        sleepers.0.push(me);
-        while sleepers.0.contains(&me) {
+        if sleepers.short > 0 {
+            sleepers.short -= 1;
+            return Wait::TimedOut;
+        }
+        sleepers.last += 1;
+        let me = (offset, sleepers.last);
+        sleepers.asleep.push(me);
+        while sleepers.asleep.contains(&me) {
             sleepers = self.woken.wait(sleepers).expect("loom's do not fail");
         }
-        Wait::Woken
+        if me.1 <= sleepers.ended { Wait::TimedOut } else { Wait::Woken }
     }
 
     fn notify(&self, offset: u64, count: u32) -> u32 {
@@ -322,7 +345,7 @@ impl Store for LoomStore {
         }
         let mut sleepers = self.sleepers.lock().expect("loom's do not fail");
         let mut left = count;
-        sleepers.0.retain(|&(word, _)| {
+        sleepers.asleep.retain(|&(word, _)| {
             let wakes = word == offset && left > 0;
             left -= u32::from(wakes);
             !wakes

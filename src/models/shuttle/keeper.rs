@@ -1,10 +1,11 @@
 //! Clients who sync, and a keeper: nobody waits for ever, and what is acknowledged is in the files, as one cut.
 
+use super::super::keeper::options;
 use super::super::volumes::{ROOT, file, now};
 use super::store::ShuttleStore;
 use crate::core::Image;
 use crate::core::check::check;
-use crate::persist::{Found, Keeper, MemDevice, OpenOptions, Turn, stop_keeper};
+use crate::persist::{Found, Keeper, MemDevice, Turn, stop_keeper};
 use crate::store::HeapStore;
 use crate::store::runtime::{self as rt, Durability};
 use crate::vfs::Volume;
@@ -29,17 +30,6 @@ impl std::fmt::Display for Seen {
         let [syncs, cuts] = [&self.syncs, &self.cuts].map(|count| count.load(Ordering::Relaxed));
         write!(f, "{syncs} syncs, {cuts} copies of the files in between")
     }
-}
-
-fn options() -> OpenOptions {
-    let mut number = 0x9e37_79b9_7f4a_7c15_u64;
-    let random = move || {
-        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        number
-    };
-    let mut options = OpenOptions::new([7; 16], Box::new(random));
-    options.segment_blocks = 160;
-    options
 }
 
 /// The files as they are recovered: what each client's file has.

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 const BLOCKS: u32 = 96;
 const NAMES: &[u8] = b"abcd";
 /// Accesses after which a client that is to die has died, for the most part.
-const LIFE_MAX: u64 = 900;
+const LIFE_MAX: u64 = 600;
 /// Calls of a client.
 const CALLS: u32 = 4;
 
