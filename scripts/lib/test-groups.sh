@@ -5,9 +5,11 @@ group_native() {
   load_environment native
   check fmt 120 cargo fmt --check
   check clippy 900 cargo clippy --quiet --all-targets -- -D warnings
+  check clippy-models 900 cargo clippy --quiet --lib --profile test --features models -- -D warnings
   native_deny
   native_tests
   native_doc_tests
+  native_models
   native_miri
 }
 
@@ -70,6 +72,19 @@ native_doc_tests() {
   local code=0
   limited 600 cargo test --quiet --doc 2>&1 | tee "$RESULTS/doc.log" || code=$?
   count_cargo_test "$RESULTS/doc.log" $code "doc tests"
+}
+
+# Schedules of threads that share a store: all of a few small ones (loom), very many of large ones (shuttle). The output
+# says how many. Each thread of cargo's writes whole lines only if it is not alone.
+native_models() {
+  local code=0
+  if ! limited 1500 cargo test --quiet --no-run --profile models --features models --lib; then
+    record fail "the build of the models"
+    return
+  fi
+  limited 600 cargo test --profile models --features models --lib models:: -- --test-threads=2 2>&1 |
+    tee "$RESULTS/models.log" || code=$?
+  count_cargo_test "$RESULTS/models.log" $code models
 }
 
 # The heap store is where the unsafe code is; Miri looks for undefined behaviour and data races in it.

@@ -49,7 +49,7 @@ fn coming() -> u64 {
 
 /// A client leaves, another one comes, and somebody still says that the first one has died.
 fn burying() -> u64 {
-    explore(None, || {
+    explore(Some(5), || {
         let store = store();
         let old = come(&store);
         let next = {
@@ -70,7 +70,7 @@ fn burying() -> u64 {
 
 /// Several say of one client that it has died: it is dead, and of the others none is.
 fn all_say_so() -> u64 {
-    explore(None, || {
+    explore(Some(5), || {
         let store = store();
         let (victim, other) = (come(&store), come(&store));
         let threads: Vec<_> = (0..2)

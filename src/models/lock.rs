@@ -136,12 +136,12 @@ fn rules() {
     must_fail(Rule::HeirByExchange, || inheriting(true, 3));
     must_fail(Rule::HeirKeepsMark, || inheriting(false, 4));
     must_fail(Rule::KeepMark, || excluding(3, 1, Sleeps::UntilWoken, Some(3)));
-    must_fail(Rule::MarkBeforeSleep, || excluding(2, 1, Sleeps::UntilWoken, None));
+    must_fail(Rule::MarkBeforeSleep, || excluding(2, 1, Sleeps::UntilWoken, Some(5)));
 }
 
 #[test]
 fn stacks_are_large_enough() {
-    explore(None, || {
+    explore(Some(5), || {
         let deep =
             spawn(|| std::hint::black_box([1_u8; 200_000]).iter().map(|&b| u32::from(b)).sum::<u32>());
         assert_eq!(deep.join().unwrap(), 200_000);

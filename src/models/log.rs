@@ -55,7 +55,7 @@ fn telling(sleep: bool) -> u64 {
 fn overtaking() -> u64 {
     let base = Base::new();
     let (snapshot, a, b) = (base.snapshot(), base.a, base.b);
-    explore(None, move || {
+    explore(Some(4), move || {
         let snapshot = snapshot.clone();
         let run = move || {
             let store = LoomStore::new(&snapshot, &words(), Order::AcquireRelease, Sleeps::UntilWoken);
@@ -68,13 +68,14 @@ fn overtaking() -> u64 {
                 store.store(word, first + RING_UNITS);
             }
             let writing = spawn(move || _ = writer.setattr(b, &touch()).unwrap());
-            match watcher.next() {
+            let watching = spawn(move || match watcher.next() {
                 Some(Event::Change(record)) => {
                     assert_eq!((record.what, record.client, record.ino), (What::Attrib, 2, a));
                     assert_eq!(record.sequence, 0);
                 }
                 event => assert_eq!(event, Some(Event::Overflow)),
-            }
+            });
+            watching.join().unwrap();
             writing.join().unwrap();
         };
         spawn(run).join().unwrap();

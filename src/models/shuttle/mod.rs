@@ -94,7 +94,6 @@ fn rules_of_deaths() {
         Core::DropReservations,
         Core::EvenStripes,
         Core::CountAnew,
-        Core::ClearTail,
     ] {
         without_core(rule);
     }
