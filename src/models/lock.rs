@@ -119,7 +119,7 @@ fn inheriting(tell: bool, preemptions: usize) -> u64 {
         });
         work(1)();
         other.join().unwrap();
-        teller.map(|teller| teller.join().unwrap());
+        teller.into_iter().for_each(|teller| teller.join().unwrap());
         assert_eq!((store.newest(COUNT), store.newest(LOCK)), (101, 0));
     })
 }

@@ -7,8 +7,9 @@
 //!
 //! What it does not:
 //! - Only the words that a model names are atomics of loom; see `store`.
-//! - Loom takes sequentially consistent accesses for acquire and release. Models in which two threads each write a
-//!   word and then look at the other's say [`store::Order::Fenced`]; all others hold with less than the store promises.
+//! - Loom has no total order of sequentially consistent accesses. Models in which two threads each write a word and then
+//!   look at the other's say [`store::Order::Fenced`], which is too much; all others say acquire and release, which is
+//!   less than the store promises.
 //! - A load never gives a value that is written later (load buffering), nor do plain accesses tear below a word.
 //! - Where a model has a bound, no schedule with more preemptions than that is tried.
 //! - A death comes between two accesses in the order of the program. That a compiler moves plain writes of the dying

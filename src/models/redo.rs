@@ -111,7 +111,7 @@ fn everywhere(preemptions: usize, rules: Rules, step: usize) -> (u64, u64) {
 
 #[test]
 fn an_operation_is_there_as_a_whole_or_not_at_all() {
-    let (deaths, executions) = everywhere(if super::long() { 4 } else { 3 }, Rules::default(), 1);
+    let (deaths, executions) = everywhere(if super::long() { 3 } else { 2 }, Rules::default(), 1);
     say(&format!("redo: {deaths} deaths, {executions} executions"));
 }
 

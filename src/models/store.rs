@@ -27,7 +27,8 @@ pub enum Sleeps {
 /// What sequentially consistent words are in a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Loom's own: acquire and release. Less than WebAssembly promises, so that what holds here holds there.
+    /// Acquire and release: less than WebAssembly promises, so that what holds here holds there. Loom would give a
+    /// sequentially consistent load the newest such store, whatever plain accesses were moved before that.
     AcquireRelease,
     /// With a fence at each word: more than WebAssembly promises of other memory, but all that it does of words.
     /// For protocols in which two threads each write one word and then read the other's.
@@ -185,6 +186,18 @@ impl LoomStore {
         old
     }
 
+    fn load_order(&self) -> Ordering {
+        if self.order == Order::Fenced { Ordering::SeqCst } else { Ordering::Acquire }
+    }
+
+    fn store_order(&self) -> Ordering {
+        if self.order == Order::Fenced { Ordering::SeqCst } else { Ordering::Release }
+    }
+
+    fn change_order(&self) -> Ordering {
+        if self.order == Order::Fenced { Ordering::SeqCst } else { Ordering::AcqRel }
+    }
+
     fn settle(&self) {
         if self.order == Order::Fenced {
             fence(Ordering::SeqCst);
@@ -271,7 +284,7 @@ impl Store for LoomStore {
         let word = self.words.get(&offset).filter(|_| !panicking());
         let Some(word) = word else { return self.newest(offset) };
         self.settle();
-        word.atomic.load(Ordering::SeqCst)
+        word.atomic.load(self.load_order())
     }
 
     fn store(&self, offset: u64, value: u32) {
@@ -280,8 +293,8 @@ impl Store for LoomStore {
         }
         let Some(word) = self.words.get(&offset) else { return self.plain_store(offset, value) };
         match self.order {
-            Order::Exchanging => _ = word.atomic.swap(value, Ordering::SeqCst),
-            _ => word.atomic.store(value, Ordering::SeqCst),
+            Order::Exchanging => _ = word.atomic.swap(value, self.change_order()),
+            _ => word.atomic.store(value, self.store_order()),
         }
         word.newest.store(value, Ordering::Relaxed);
         self.settle();
@@ -294,7 +307,7 @@ impl Store for LoomStore {
         self.update(
             offset,
             |old| (old == expected).then_some(new),
-            |word| match word.compare_exchange(expected, new, Ordering::SeqCst, Ordering::SeqCst) {
+            |word| match word.compare_exchange(expected, new, self.change_order(), self.load_order()) {
                 Ok(seen) | Err(seen) => seen,
             },
         )
@@ -302,15 +315,15 @@ impl Store for LoomStore {
 
     fn fetch_add(&self, offset: u64, value: u32) -> u32 {
         let change = |old: u32| Some(old.wrapping_add(value));
-        self.update(offset, change, |word| word.fetch_add(value, Ordering::SeqCst))
+        self.update(offset, change, |word| word.fetch_add(value, self.change_order()))
     }
 
     fn fetch_or(&self, offset: u64, value: u32) -> u32 {
-        self.update(offset, |old| Some(old | value), |word| word.fetch_or(value, Ordering::SeqCst))
+        self.update(offset, |old| Some(old | value), |word| word.fetch_or(value, self.change_order()))
     }
 
     fn fetch_and(&self, offset: u64, value: u32) -> u32 {
-        self.update(offset, |old| Some(old & value), |word| word.fetch_and(value, Ordering::SeqCst))
+        self.update(offset, |old| Some(old & value), |word| word.fetch_and(value, self.change_order()))
     }
 
     fn wait(&self, offset: u64, expected: u32, _timeout_ms: u32) -> Wait {

@@ -126,5 +126,5 @@ pub fn play(seen: &Seen) {
     serving.join().unwrap();
     assert_eq!(recovered(image_file.bytes(), journal_file.bytes()), [4; CLIENTS as usize]);
     seen.cuts.fetch_add(1, Ordering::Relaxed);
-    seen.syncs.fetch_add(u64::from(founder.metrics().fsyncs), Ordering::Relaxed);
+    seen.syncs.fetch_add(founder.metrics().fsyncs, Ordering::Relaxed);
 }
