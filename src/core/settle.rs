@@ -24,8 +24,10 @@ use super::txn::{Run, forget_dirty, map_word};
 use super::{bits, count_free, log, read_superblock};
 use crate::errno::Errno;
 use crate::format::{BLOCK_SIZE, FileKind};
+use crate::store::rules::{Rule as Word, holds};
 use crate::store::runtime::{self as rt, Bitmap, VolumeState};
 use crate::store::{Store, clients};
+use std::sync::atomic::Ordering;
 
 /// Makes whole what a dead owner of the gate left. The caller has the gate.
 ///
@@ -42,6 +44,11 @@ pub(super) fn settle<S: Store>(image: &Image<S>) -> Result<(), Errno> {
 
 fn settle_slots<S: Store>(image: &Image<S>) -> Result<(), Errno> {
     let (store, rules) = (image.store(), image.rules());
+    if holds(Word::FenceBeforeSettling) {
+        // The plain writes that follow must not be seen before the sequence numbers that the dead one made odd are: that
+        // one's own fence says nothing of what others write.
+        store.fence(Ordering::SeqCst);
+    }
     if !rules.on(Rule::ReplayBeforeDropping) {
         drop_reservations(image);
     }

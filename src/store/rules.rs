@@ -28,6 +28,8 @@ pub enum Rule {
     OddBeforeBytes,
     /// Bytes are not changed before that is seen.
     FenceBehindOdd,
+    /// Nor are those that an heir changes: the dead one has made the number odd.
+    FenceBeforeSettling,
     /// Who reads without a lock looks at the sequence number again.
     LookAgain,
     /// The bytes are not read after that.
