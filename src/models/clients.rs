@@ -18,7 +18,7 @@ fn store() -> Arc<LoomStore> {
 }
 
 fn come(store: &LoomStore) -> ClientId {
-    let slot = clients::claim(store).unwrap();
+    let slot = clients::claim(store, [0; 2]).unwrap();
     assert!(clients::attach(store, slot), "somebody else has slot {slot}, too");
     clients::id(store, slot).unwrap()
 }
