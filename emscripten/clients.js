@@ -83,8 +83,18 @@ addToLibrary({
           var died = data?.['sabfs']?.['died'];
           if (died) SABFSClients.bury(...died);
         };
-        if (watcher.on) watcher.on('message', receive);
-        else watcher.onmessage = (event) => receive(event.data);
+        // In Node an error that nobody listens to ends the process.
+        var failed = (error) => {
+          err(SABFSErrors.make('EIO', doing, `the worker fails (${error?.message ?? 'it is not loaded'}): when one of them ` +
+            'ends, the others may wait for it for 20 seconds').message);
+        };
+        if (watcher.on) {
+          watcher.on('message', receive);
+          watcher.on('error', failed);
+        } else {
+          watcher.onmessage = (event) => receive(event.data);
+          watcher.onerror = failed;
+        }
         watcher.postMessage({'watch': SABFS.store, 'own': SABFSClients.sign.words});
         // It keeps no process alive.
         watcher.unref?.();
