@@ -291,6 +291,8 @@ addToLibrary({
 
     // Whether another program is attached to the store: words of the client slots (src/store/runtime.rs).
     shared() {
+      // A store of its own.
+      if (!SABFS.i32) return false;
       for (var client = 0; client < 64; client++) {
         if (Atomics.load(SABFS.i32, (4096 + client * 128) >> 2) & 3) return true;
       }
