@@ -332,6 +332,8 @@ addToLibrary({
       SABFSKeeper.paused = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
       Atomics.store(SABFS.i32, SABFS.STOP, SABFS.STOP_PAUSE);
       SABFSKeeper.ring();
+      // The one who would watch over this program is part of the page.
+      SABFSClients.sign?.release();
       release();
     },
 
@@ -343,6 +345,7 @@ addToLibrary({
       SABFSKeeper.paused = null;
       try {
         running.release = await SABFSKeeper.lock(options, doing);
+        SABFSClients.sign?.hold();
         // Without an answer its files were never closed.
         if (left === null) Atomics.store(SABFS.i32, SABFS.STOP, 0);
         else await SABFSKeeper.replace(running, doing);

@@ -37,10 +37,10 @@ const SabfsWatch = {
     }
   },
 
-  // The calling thread's sign: {words, held, release}. Zeros where there is none: nobody hears of its death. `held` resolves
-  // when the lock is there.
+  // The calling thread's sign: {words, hold, held, release}. Zeros where there is none: nobody hears of its death. `held`
+  // resolves when the lock is there. A page that is put aside gives it back, and takes it again when it is shown.
   sign() {
-    const sign = {words: [0, 0], held: Promise.resolve(), release() {}};
+    const sign = {words: [0, 0], hold() {}, held: Promise.resolve(), release() {}};
     if (globalThis.process?.platform == 'linux' && SabfsWatch.fs()) {
       try {
         const thread = Number(SabfsWatch.fs().readlinkSync('/proc/thread-self').split('/').pop());
@@ -54,7 +54,7 @@ const SabfsWatch = {
     if (!locks) return sign;
     const [token] = crypto.getRandomValues(new Int32Array(1));
     sign.words = [SabfsWatch.ASKED, token];
-    sign.held = new Promise((resolve) => {
+    sign.hold = () => new Promise((resolve) => {
       const hold = () => new Promise((release) => {
         sign.release = release;
         sign.words[0] = SabfsWatch.LOCK;
@@ -66,6 +66,7 @@ const SabfsWatch = {
         resolve();
       });
     });
+    sign.held = sign.hold();
     return sign;
   },
 

@@ -39,7 +39,7 @@ for (const name of ['chromium', 'firefox']) {
       await browser.goto(`${server.url}/blank.html`);
       const options = { durability, access, capacity: CAPACITY, deaths: DEATHS, count: COUNT, seed };
       const found = await browser.evaluate(`(${share})(${JSON.stringify(options)})`, { timeout: 3_000_000 });
-      judge(t, `${name}, ${durability}`, seed, found);
+      judge(`${name}, ${durability}`, seed, found);
       if (durability !== 'memory') {
         await browser.page.call(sendVolume, 'default');
         await server.idle();

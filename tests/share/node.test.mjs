@@ -27,7 +27,7 @@ for (const [durability, access] of [['strict', 'two-memory'], ['relaxed', 'javas
       random: randomNumbers(seed),
     });
     await volume.unmount();
-    judge(t, `Node, ${durability}`, seed, found);
+    judge(`Node, ${durability}`, seed, found);
     if (durability !== 'memory') assertSound(path.join(folder, 'default'), `seed ${seed}`);
     fs.rmSync(folder, { recursive: true, force: true });
   });
