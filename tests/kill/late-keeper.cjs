@@ -15,6 +15,8 @@ function settle() {
 }
 
 fs.writeSync = (descriptor, view, offset, length, at) => {
+  // The lock file, not the volume's.
+  if (typeof at !== 'number') return writeSync(descriptor, view, offset, length, at);
   if (queue.length && performance.now() - since > LATE_MS) settle();
   if (!queue.length) since = performance.now();
   queue.push([descriptor, Uint8Array.from(view.subarray(offset, offset + length)), at]);
