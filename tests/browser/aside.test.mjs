@@ -63,15 +63,35 @@ async function comeBack(page) {
   }
 }
 
+// Why Chromium has thrown the page away: 'masked' stands for reasons of its own, all others are the page's.
+const reasons = (page) => page.evaluate(
+  `performance.getEntriesByType('navigation')[0].notRestoredReasons.reasons.map(({ reason }) => reason)`);
+
+// A browser may throw away any page that is aside, and when the machine is busy it does. So there are other attempts, unless the
+// page has given it a reason.
+const ATTEMPTS = 4;
+
 for (const [name, way] of Object.entries(ways)) {
   test(`${name}: a page that comes back goes on`, { skip }, async (t) => {
+    for (let attempt = 1; !(await goesOn(t, way)); attempt++) {
+      assert.ok(attempt < ATTEMPTS, 'the page is never kept');
+      console.log(`${name}: attempt ${attempt}: the browser did not keep the page`);
+    }
+  });
+
+  // False when the page was not kept for a reason of the browser's.
+  async function goesOn(t, way) {
     const browser = await launch({ t });
     await open(browser, way);
     await write(browser, 'one');
     for (const file of ['two', 'three']) {
       await leave(browser, way);
       await pause(500);
-      assert.notEqual(await comeBack(browser), 'anew');
+      if ((await comeBack(browser)) === 'anew') {
+        assert.deepEqual(await reasons(browser), ['masked']);
+        await browser.close();
+        return false;
+      }
       assert.equal(await read(browser, 'one'), 'one');
       await write(browser, file);
       assert.equal(await sync(browser), true);
@@ -81,7 +101,8 @@ for (const [name, way] of Object.entries(ways)) {
     const other = await browser.newPage();
     await open(other, way);
     for (const file of ['one', 'two', 'three']) assert.equal(await read(other, file), file);
-  });
+    return true;
+  }
 
   test(`${name}: another tab has the volume while the page is aside`, { skip }, async (t) => {
     const browser = await launch({ t });
