@@ -16,9 +16,9 @@ fn main() {
         compile_shim(&emscripten("EMSCRIPTEN_ROOT"));
         read_header(&emscripten("CACHE"));
     }
-    if feature("KEEPER") && target_os == "unknown" {
-        // The helper module copies between the keeper's memory and the store, so the memory has to
-        // exist before the keeper is instantiated.
+    if (feature("KEEPER") || feature("PAGE")) && target_os == "unknown" {
+        // The helper module copies between the module's memory and the store, so the memory has to
+        // exist before the module is instantiated.
         println!("cargo:rustc-link-arg-cdylib=--import-memory");
     }
 }
@@ -45,13 +45,18 @@ fn compile_shim(root: &Path) {
     let mut build = cc::Build::new();
     build
         .cpp(true)
-        .files(["c-shim/sabfs_backend.cpp", "c-shim/sabfs_mount.cpp", "c-shim/sabfs_syscalls.cpp"])
+        .files(
+            ["backend", "io", "locks", "mount", "names", "paths", "space", "syscalls", "xattr"]
+                .map(|name| format!("c-shim/sabfs_{name}.cpp")),
+        )
         .include("c-shim")
         // Quiet: the headers are not ours.
         .flag(format!("-isystem{}", headers.display()))
         .flag(format!("-isystem{}", root.join("system/lib/pthread").display()))
         // As libwasmfs itself is compiled.
         .flags(["-std=c++17", "-fno-exceptions", "-fno-rtti"])
+        // The C library hides Linux's own calls otherwise.
+        .define("_GNU_SOURCE", None)
         .cpp_link_stdlib(None)
         .warnings(true)
         .extra_warnings(true);

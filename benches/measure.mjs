@@ -13,6 +13,9 @@ const BATCH_TIMEOUT = 180_000;
 // Cases that leave each other their files; they run one after the other in each round.
 const CHAIN = ['create-1k', 'rename', 'unlink'];
 
+// Cases that say something beside another number of threads only: scaling.mjs.
+const SCALING = ['pread-4k-one', 'metadata', 'compute'];
+
 /** What the browser calls itself. */
 export function versionOf(engine) {
   const binary = process.env[`SABFS_${engine.toUpperCase()}`];
@@ -44,7 +47,7 @@ async function measureAll(browser, server, plan) {
   }
   const unknown = plan.cases?.find((name) => !steps.includes(name));
   if (unknown) throw new Error(`there is no case ${unknown}; the cases are ${steps.join(', ')}`);
-  const wanted = steps.filter((step) => !plan.cases || plan.cases.includes(step));
+  const wanted = steps.filter((step) => (plan.cases ? plan.cases.includes(step) : !SCALING.includes(step)));
   const groups = wanted.filter((step) => !CHAIN.includes(step)).map((step) => [step]);
   groups.push(CHAIN.filter((step) => wanted.includes(step)));
 

@@ -48,6 +48,11 @@ export function buildFsync() {
   return link(OURS, 'fsync', 'benches/fsync.c', ['-sPTHREAD_POOL_SIZE=10']);
 }
 
+/** Links the program that is measured with each way to its store (sharing.mjs), one of which is its own memory. */
+export function buildSharing() {
+  return link(OURS, 'sharing', 'benches/bench.c', ['-sINITIAL_MEMORY=192MB']);
+}
+
 function link(name, program, source, more) {
   const file = path.join(output, `${program}.js`);
   const { inputs = [] } = PEERS[name];

@@ -54,7 +54,7 @@ SabfsFile::SabfsFile(const Node &node, const sabfs_attr &attr)
 
 SabfsFile::~SabfsFile() {
   // dup2() over the last descriptor does not close.
-  while (opens-- > 0) node.backend.v.forget(node.backend.volume, node.ino);
+  if (isOpen()) node.backend.v.forget(node.backend.volume, node.ino);
   node.backend.dropped(node.key);
 }
 
@@ -68,26 +68,40 @@ void SabfsFile::refresh(const sabfs_attr &attr) {
 int SabfsFile::open(oflags_t) {
   // Pipes, sockets and devices are there for others who share the volume.
   if (!S_ISREG(mode)) return -ENXIO;
+  if (pin()) return 0;
   int error = node.backend.v.hold(node.backend.volume, node.ino, node.generation);
-  if (!error) opens++;
+  // Whoever has just unpinned it as the last one may still be about to forget it: holds are counted.
+  if (!error) uses = 1;
   // Between the lookup and this the file has lost its last name. The name may stand for another file by
   // now, as rename() replaces at once: whoever can looks it up again (sabfs_syscalls.cpp).
   return error == -ENOENT ? -ESTALE : error;
 }
 
 int SabfsFile::close() {
-  if (opens > 0) {
-    opens--;
-    node.backend.v.forget(node.backend.volume, node.ino);
-  }
+  if (isOpen()) unpin();
   return 0;
 }
 
+bool SabfsFile::pin() {
+  int count = uses;
+  while (count > 0) {
+    if (uses.compare_exchange_weak(count, count + 1)) return true;
+  }
+  return false;
+}
+
+void SabfsFile::unpin() {
+  if (--uses == 0) node.backend.v.forget(node.backend.volume, node.ino);
+}
+
+// WasmFS looks a descriptor up before it locks what it leads to: the file may have been closed in between.
 ssize_t SabfsFile::read(uint8_t *buffer, size_t count, off_t offset) {
+  if (uses == 0) return -EBADF;
   return ssize_t(node.backend.v.read(node.backend.volume, node.ino, buffer, count, uint64_t(offset)));
 }
 
 ssize_t SabfsFile::write(const uint8_t *bytes, size_t count, off_t offset) {
+  if (uses == 0) return -EBADF;
   return ssize_t(node.backend.v.write(node.backend.volume, node.ino, bytes, count, uint64_t(offset)));
 }
 
@@ -145,13 +159,13 @@ off_t SabfsSymlink::getSize() {
 
 // --- directories
 
-SabfsDirectory::SabfsDirectory(const Node &node, const sabfs_attr &attr, bool held)
-  : Directory(attr.mode & ~S_IFMT, &node.backend), node(node), held(held) {
+SabfsDirectory::SabfsDirectory(const Node &node, const sabfs_attr &attr)
+  : Directory(attr.mode & ~S_IFMT, &node.backend), node(node) {
   refresh(attr);
 }
 
 SabfsDirectory::~SabfsDirectory() {
-  if (held) node.backend.v.forget(node.backend.volume, node.ino);
+  node.backend.v.forget(node.backend.volume, node.ino);
   node.backend.dropped(node.key);
 }
 
@@ -324,16 +338,22 @@ const Node &SabfsBackend::node(const std::shared_ptr<File> &file) {
 }
 
 std::shared_ptr<File> SabfsBackend::find(uint64_t key) {
-  std::lock_guard<std::mutex> lock(mutex);
-  auto place = table.find(key);
-  return place == table.end() ? nullptr : place->second.lock();
+  auto &shard = shardOf(key);
+  std::lock_guard<std::mutex> lock(shard.mutex);
+  auto place = shard.table.find(key);
+  return place == shard.table.end() ? nullptr : place->second.lock();
+}
+
+std::shared_ptr<File> SabfsBackend::heldDirectory(uint32_t ino, uint32_t generation) {
+  auto known = find(keyOf(0, ino, true));
+  return known && node(known).generation == generation ? known : nullptr;
 }
 
 std::shared_ptr<File> SabfsBackend::make(const Node &node, const sabfs_attr &attr) {
   switch (kindOf(attr.mode)) {
     case File::DirectoryKind:
       if (v.hold(volume, node.ino, node.generation)) return nullptr;
-      return std::make_shared<SabfsDirectory>(node, attr, true);
+      return std::make_shared<SabfsDirectory>(node, attr);
     case File::SymlinkKind: {
       std::string target;
       if (v.readlink(volume, node.ino, &target, toString)) return nullptr;
@@ -351,15 +371,19 @@ std::shared_ptr<File> SabfsBackend::intern(uint32_t directory, const sabfs_attr 
   if (!file) return nullptr;
   // Objects that go must do so without the mutex, which their destructors take.
   std::shared_ptr<File> before, evicted;
-  std::lock_guard<std::mutex> lock(mutex);
-  auto &place = table[key];
-  before = place.lock();
-  if (before && node(before).generation == attr.generation) {
-    file.swap(before); // another thread was faster
-    return file;
+  {
+    auto &shard = shardOf(key);
+    std::lock_guard<std::mutex> lock(shard.mutex);
+    auto &place = shard.table[key];
+    before = place.lock();
+    if (before && node(before).generation == attr.generation) {
+      file.swap(before); // another thread was faster
+      return file;
+    }
+    place = file;
   }
-  place = file;
   if (S_ISDIR(attr.mode)) {
+    std::lock_guard<std::mutex> lock(recentMutex);
     evicted.swap(recent[recentNext]);
     recent[recentNext] = file;
     recentNext = (recentNext + 1) % RECENT;
@@ -376,7 +400,7 @@ void SabfsBackend::nameGone(uint32_t directory, uint32_t ino, bool isDirectory) 
   if (!file) return;
   {
     std::shared_ptr<File> released; // destroyed without the mutex
-    std::lock_guard<std::mutex> lock(mutex);
+    std::lock_guard<std::mutex> lock(recentMutex);
     for (auto &entry : recent) {
       if (entry == file) released.swap(entry);
     }
@@ -397,20 +421,24 @@ void SabfsBackend::moved(uint32_t from, uint32_t ino, bool isDirectory, const st
 }
 
 void SabfsBackend::dropped(uint64_t key) {
-  std::lock_guard<std::mutex> lock(mutex);
-  auto place = table.find(key);
+  auto &shard = shardOf(key);
+  std::lock_guard<std::mutex> lock(shard.mutex);
+  auto place = shard.table.find(key);
   // Another object may stand there by now.
-  if (place != table.end() && place->second.expired()) table.erase(place);
+  if (place != shard.table.end() && place->second.expired()) shard.table.erase(place);
 }
 
 std::shared_ptr<Directory> SabfsBackend::createDirectory(mode_t) {
   sabfs_attr attr;
   lastError = v.getattr(volume, SABFS_INO_ROOT, &attr);
+  // It cannot vanish, but locks need a hold.
+  if (!lastError) lastError = v.hold(volume, SABFS_INO_ROOT, attr.generation);
   if (lastError) return nullptr;
-  // Each mount point is an object of its own, as each has another parent. The root needs no holding.
-  auto root = std::make_shared<SabfsDirectory>(Node{*this, SABFS_INO_ROOT, attr.ino, attr.generation}, attr, false);
-  std::lock_guard<std::mutex> lock(mutex);
-  table[SABFS_INO_ROOT] = root;
+  // Each mount point is an object of its own, as each has another parent.
+  auto root = std::make_shared<SabfsDirectory>(Node{*this, SABFS_INO_ROOT, attr.ino, attr.generation}, attr);
+  auto &shard = shardOf(SABFS_INO_ROOT);
+  std::lock_guard<std::mutex> lock(shard.mutex);
+  shard.table[SABFS_INO_ROOT] = root;
   return root;
 }
 

@@ -11,9 +11,10 @@
 // - A directory holds its parent, as File::parent is weak and nobody else holds directories. Children
 //   are not held by their parents, so there is no cycle.
 // - A directory's inode is held while its object lives, a file's while it is open.
-// - An object whose inode has lost its last name has no parent.
+// - The object of a directory that was removed has no parent.
+// - Objects of files may have none, or one that the file has left: every lookup by WasmFS sets it.
 //
-// Locks: WasmFS's lock of an object, then `mutex` of the backend. The file system's own locks are in
+// Locks: WasmFS's lock of an object, then a mutex of the backend. The file system's own locks are in
 // the store; whoever waits for the device does so without a lock of WasmFS.
 #pragma once
 
@@ -49,8 +50,17 @@ public:
   ~SabfsFile() override;
   void refresh(const sabfs_attr &attr);
 
+  // Whether it is open, or somebody still uses it who found it open.
+  bool isOpen() const { return uses > 0; }
+  // Uses an open file without this object's lock; false when it was closed. See Pin.
+  bool pin();
+  void unpin();
+
 private:
-  int opens = 0; // guarded by this object's lock
+  // Open files of WasmFS and pins. The inode is held while there is one; the first one is an open file, which is
+  // counted under this object's lock. Less than none: it was never open, as a file that the program brings along, which
+  // WasmFS writes without.
+  std::atomic<int> uses{-1};
 
   int open(wasmfs::oflags_t flags) override;
   int close() override;
@@ -59,6 +69,22 @@ private:
   int setSize(off_t size) override;
   off_t getSize() override;
   int flush() override;
+};
+
+// Keeps an open file's inode for a call that does without the lock of the file's object, which has to live meanwhile.
+class Pin {
+public:
+  explicit Pin(SabfsFile &file) : file(file.pin() ? &file : nullptr) {}
+  ~Pin() {
+    if (file) file->unpin();
+  }
+  Pin(const Pin &) = delete;
+  Pin &operator=(const Pin &) = delete;
+  // False when the file was closed before.
+  explicit operator bool() const { return file != nullptr; }
+
+private:
+  SabfsFile *const file;
 };
 
 class SabfsSymlink final : public wasmfs::Symlink {
@@ -80,9 +106,8 @@ private:
 class SabfsDirectory final : public wasmfs::Directory {
 public:
   const Node node;
-  const bool held;
 
-  SabfsDirectory(const Node &node, const sabfs_attr &attr, bool held);
+  SabfsDirectory(const Node &node, const sabfs_attr &attr);
   ~SabfsDirectory() override;
   void refresh(const sabfs_attr &attr);
   // Under this object's lock; null when it was removed.
@@ -130,6 +155,8 @@ public:
   void moved(uint32_t from, uint32_t ino, bool isDirectory, const std::shared_ptr<wasmfs::Directory> &to);
   // An object is being destroyed.
   void dropped(uint64_t key);
+  // A directory's object if there is one, which holds its inode; null when there is none.
+  std::shared_ptr<wasmfs::File> heldDirectory(uint32_t ino, uint32_t generation);
 
   // WasmFS asks for the mount point only; everything else comes by way of a directory.
   std::shared_ptr<wasmfs::Directory> createDirectory(mode_t mode) override;
@@ -141,9 +168,16 @@ private:
   // anew. Few, as the space of a directory that another program removed stays in use meanwhile.
   static constexpr size_t RECENT = 16;
 
+  // A part of the table of objects. Threads that use different inodes should not wait for each other.
+  struct alignas(64) Shard {
+    std::mutex mutex;
+    std::unordered_map<uint64_t, std::weak_ptr<wasmfs::File>> table;
+  };
+  static constexpr size_t SHARDS = 16;
+
   SabfsBackend *next = nullptr;
-  std::mutex mutex;
-  std::unordered_map<uint64_t, std::weak_ptr<wasmfs::File>> table;
+  Shard shards[SHARDS];
+  std::mutex recentMutex;
   size_t recentNext = 0;
   // The last member, so that it is destroyed first: directories use the others when they go.
   std::shared_ptr<wasmfs::File> recent[RECENT];
@@ -153,6 +187,7 @@ private:
   static uint64_t keyOf(uint32_t directory, uint32_t ino, bool isDirectory) {
     return isDirectory ? ino : uint64_t(directory) << 32 | ino;
   }
+  Shard &shardOf(uint64_t key) { return shards[uint32_t(key) % SHARDS]; }
   std::shared_ptr<wasmfs::File> make(const Node &node, const sabfs_attr &attr);
   std::shared_ptr<wasmfs::File> find(uint64_t key);
 };

@@ -1,6 +1,6 @@
 // Mounting: from a volume that this program is attached to, to a directory of WasmFS.
 
-#include "sabfs_backend.h"
+#include "sabfs_paths.h"
 
 #include "paths.h"
 
@@ -46,6 +46,7 @@ int mountAt(const char *text) {
   auto *backend = wasmfs::wasmFS.addBackend(std::make_unique<sabfs::SabfsBackend>(volume));
   sabfs::lastError = 0;
   int error = wasmfs_create_directory(path.c_str(), 0777, backend);
+  if (!error) sabfs::noteMount(path, static_cast<sabfs::SabfsBackend *>(backend));
   return error == -EIO && sabfs::lastError ? sabfs::lastError : error;
 }
 
@@ -68,7 +69,11 @@ int sabfs_make_way(const char *path) {
 }
 
 // JavaScript: takes a mount away; its open files stay usable until the volume is let go of.
-int sabfs_unmount(const char *path) { return wasmfs_unmount(path); }
+int sabfs_unmount(const char *path) {
+  int error = wasmfs_unmount(path);
+  sabfs::checkMounts();
+  return error;
+}
 
 int sabfs_mount(const char *path, const struct sabfs_options *options) {
   // The root is WasmFS's own.

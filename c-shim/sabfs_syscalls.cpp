@@ -5,21 +5,21 @@
 // of other backends. A program linked without the flags does not take this file from the archive: it
 // works, but st_ino, hard links, modes, times and the reasons of failures are WasmFS's.
 
-#include "sabfs_backend.h"
-
-#include "paths.h"
+#include "sabfs_calls.h"
+#include "sabfs_paths.h"
 
 #include <cstring>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 
 using namespace wasmfs;
-using sabfs::lastError;
-using sabfs::SabfsBackend;
+using namespace sabfs;
 
 namespace {
 
@@ -32,12 +32,13 @@ timespec toTimespec(int64_t ns) {
   return time;
 }
 
-int fillStat(SabfsBackend &backend, const std::shared_ptr<File> &file, struct stat *buffer) {
-  sabfs_attr attr;
+int attributes(SabfsBackend &backend, const std::shared_ptr<File> &file, sabfs_attr *attr) {
   const auto &node = SabfsBackend::node(file);
-  int error = backend.v.getattr(backend.volume, node.ino, &attr);
-  if (error) return error;
-  if (attr.generation != node.generation) return -ENOENT;
+  int error = backend.v.getattr(backend.volume, node.ino, attr);
+  return error ? error : attr->generation == node.generation ? 0 : -ENOENT;
+}
+
+int fillStat(SabfsBackend &backend, const sabfs_attr &attr, struct stat *buffer) {
   *buffer = {};
   buffer->st_dev = backend.device;
   buffer->st_ino = attr.ino;
@@ -55,6 +56,50 @@ int fillStat(SabfsBackend &backend, const std::shared_ptr<File> &file, struct st
   return 0;
 }
 
+statx_timestamp toTimestamp(int64_t ns) {
+  timespec time = toTimespec(ns);
+  statx_timestamp stamp = {};
+  stamp.tv_sec = time.tv_sec;
+  stamp.tv_nsec = uint32_t(time.tv_nsec);
+  return stamp;
+}
+
+int fillStatx(SabfsBackend &backend, const sabfs_attr &attr, struct statx *buffer) {
+  *buffer = {};
+  buffer->stx_mask = STATX_BASIC_STATS | STATX_BTIME;
+  buffer->stx_blksize = 4096;
+  buffer->stx_nlink = attr.nlink;
+  buffer->stx_uid = attr.uid;
+  buffer->stx_gid = attr.gid;
+  buffer->stx_mode = uint16_t(attr.mode);
+  buffer->stx_ino = attr.ino;
+  buffer->stx_size = attr.size_bytes;
+  buffer->stx_blocks = attr.blocks * 8;
+  buffer->stx_atime = toTimestamp(attr.atime_ns);
+  buffer->stx_btime = toTimestamp(attr.btime_ns);
+  buffer->stx_ctime = toTimestamp(attr.ctime_ns);
+  buffer->stx_mtime = toTimestamp(attr.mtime_ns);
+  buffer->stx_rdev_major = uint32_t(major(dev_t(attr.rdev)));
+  buffer->stx_rdev_minor = uint32_t(minor(dev_t(attr.rdev)));
+  buffer->stx_dev_major = uint32_t(major(backend.device));
+  buffer->stx_dev_minor = uint32_t(minor(backend.device));
+  return 0;
+}
+
+// Gives `fill` the attributes of the file that a path leads to.
+template<class Fill, class Others>
+int withAttributes(int dirfd, const char *path, int flags, Fill fill, Others others) {
+  sabfs_attr attr;
+  Place place;
+  if (walk(path, place) && !place.lookup(&attr) && (flags & AT_SYMLINK_NOFOLLOW || !S_ISLNK(attr.mode)))
+    return fill(*place.backend, attr);
+  auto ours = [&](auto &backend, auto &file) {
+    int error = attributes(backend, file, &attr);
+    return error ? error : fill(backend, attr);
+  };
+  return withFile(dirfd, path, flags, ours, others);
+}
+
 // Changes attributes of a file of ours. The object shows the change at once, as WasmFS looks at the
 // mode without asking for the size first.
 int setAttributes(SabfsBackend &backend, const std::shared_ptr<File> &file, const sabfs_set_attr &set) {
@@ -63,34 +108,10 @@ int setAttributes(SabfsBackend &backend, const std::shared_ptr<File> &file, cons
   if (error) return error;
   auto handle = file->locked();
   handle.setMode(attr.mode);
-  handle.setATime(sabfs::toMs(attr.atime_ns));
-  handle.setMTime(sabfs::toMs(attr.mtime_ns));
-  handle.setCTime(sabfs::toMs(attr.ctime_ns));
+  handle.setATime(toMs(attr.atime_ns));
+  handle.setMTime(toMs(attr.mtime_ns));
+  handle.setCTime(toMs(attr.ctime_ns));
   return 0;
-}
-
-// WasmFS reports every failed insertion as EIO or EPERM, and every failed lookup as ENOENT.
-int withReason(int result, int vague) {
-  return (result == vague || result == -ENOENT) && lastError ? lastError : result;
-}
-
-// Runs an operation on the file that a path leads to. When the file has lost its last name in between,
-// the name may stand for another file by now, and the path is walked again. `others` serves files of
-// other backends.
-template<class Ours, class Others>
-int withFile(int dirfd, const char *path, int flags, Ours ours, Others others) {
-  int error = -ENOENT;
-  for (int tries = 0; tries < sabfs::TRIES && error == -ENOENT; tries++) {
-    lastError = 0;
-    auto parsed = path::getFileAt(dirfd, path, flags);
-    if (long missing = parsed.getError()) return withReason(int(missing), -ENOENT);
-    auto *backend = SabfsBackend::of(parsed.getFile());
-    if (!backend) return others();
-    error = ours(*backend, parsed.getFile());
-    // A descriptor leads to the same file for ever.
-    if (!*path) break;
-  }
-  return error;
 }
 
 sabfs_set_attr modeOf(mode_t mode) {
@@ -98,55 +119,6 @@ sabfs_set_attr modeOf(mode_t mode) {
   set.which = SABFS_SET_MODE;
   set.mode = mode;
   return set;
-}
-
-std::shared_ptr<File> fileOf(int fd) {
-  auto open = wasmFS.getFileTable().locked().getEntry(fd);
-  return open ? open->locked().getFile() : nullptr;
-}
-
-bool toString(void *sink, const char *text, size_t length, uint32_t, uint32_t) {
-  static_cast<std::string *>(sink)->assign(text, length);
-  return true;
-}
-
-// Whether any file was ever opened for synchronous writes: most programs open none, and pay a load.
-std::atomic<bool> anySynchronous{false};
-
-// Lets an open file remember its O_SYNC or O_DSYNC.
-void setSynchronous(int fd, oflags_t flags) {
-  auto open = wasmFS.getFileTable().locked().getEntry(fd);
-  if (!open) return;
-  auto handle = open->locked();
-  handle.setFlags(handle.getFlags() | flags);
-  anySynchronous = true;
-}
-
-// The open file behind a descriptor if its writes are synchronous and it is ours. Asked before the write,
-// as another thread may close the descriptor meanwhile.
-std::shared_ptr<OpenFileState> synchronous(int fd) {
-  if (!anySynchronous) return nullptr;
-  auto open = wasmFS.getFileTable().locked().getEntry(fd);
-  if (!open) return nullptr;
-  auto handle = open->locked();
-  return handle.getFlags() & O_DSYNC && SabfsBackend::of(handle.getFile()) ? open : nullptr;
-}
-
-// Ends a synchronous write. No lock of WasmFS is held meanwhile.
-__wasi_errno_t makeDurable(const std::shared_ptr<OpenFileState> &open) {
-  auto file = open->locked().getFile();
-  auto *backend = SabfsBackend::of(file);
-  return __wasi_errno_t(-backend->v.sync_durably(backend->volume));
-}
-
-// Whether `directory` lies above `file`.
-bool isAbove(const std::shared_ptr<Directory> &directory, std::shared_ptr<Directory> file) {
-  auto root = wasmFS.getRootDirectory();
-  while (file && file != root) {
-    file = file->locked().getParent();
-    if (file == directory) return true;
-  }
-  return false;
 }
 
 // Name of a mount point in a directory that is not ours. WasmFS's getName() knows no mounts, but
@@ -172,8 +144,8 @@ int __real___syscall_newfstatat(int, const char *, struct stat *, int);
 int __wrap___syscall_newfstatat(int dirfd, const char *path, struct stat *buffer, int flags) {
   auto others = [&] { return __real___syscall_newfstatat(dirfd, path, buffer, flags); };
   if (flags & ~(AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW)) return others();
-  auto ours = [&](auto &backend, auto &file) { return fillStat(backend, file, buffer); };
-  return withFile(dirfd, path, flags, ours, others);
+  return withAttributes(
+    dirfd, path, flags, [&](auto &backend, auto &attr) { return fillStat(backend, attr, buffer); }, others);
 }
 
 int __wrap___syscall_stat64(const char *path, struct stat *buffer) {
@@ -186,6 +158,23 @@ int __wrap___syscall_lstat64(const char *path, struct stat *buffer) {
 
 int __wrap___syscall_fstat64(int fd, struct stat *buffer) {
   return __wrap___syscall_newfstatat(fd, "", buffer, AT_EMPTY_PATH);
+}
+
+// The C library's own knows no time of creation, and does not look at its flags.
+int __real_statx(int, const char *, int, unsigned, struct statx *);
+int __wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *buffer) {
+  constexpr int SYNC = AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC, KNOWN = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW;
+  constexpr unsigned RESERVED = 0x80000000;
+  if (flags & ~(KNOWN | SYNC) || (flags & SYNC) == SYNC || mask & RESERVED) return answer(-EINVAL);
+  // Whether it was another backend's, whose answer is complete.
+  bool others = false;
+  int result = withAttributes(
+    dirfd, path, flags & KNOWN, [&](auto &backend, auto &attr) { return fillStatx(backend, attr, buffer); },
+    [&] {
+      others = true;
+      return __real_statx(dirfd, path, flags & KNOWN, mask, buffer);
+    });
+  return others ? result : answer(result);
 }
 
 int __real___syscall_fchmodat2(int, const char *, mode_t, int);
@@ -202,10 +191,9 @@ int __wrap___syscall_chmod(const char *path, mode_t mode) {
 
 int __real___syscall_fchmod(int, mode_t);
 int __wrap___syscall_fchmod(int fd, mode_t mode) {
-  auto file = fileOf(fd);
-  auto *backend = file ? SabfsBackend::of(file) : nullptr;
-  if (!backend) return __real___syscall_fchmod(fd, mode);
-  return setAttributes(*backend, file, modeOf(mode));
+  Descriptor open(fd);
+  if (!open.backend) return __real___syscall_fchmod(fd, mode);
+  return setAttributes(*open.backend, open.file, modeOf(mode));
 }
 
 int __real___syscall_fchownat(int, const char *, uid_t, gid_t, int);
@@ -249,107 +237,6 @@ int __wrap___syscall_utimensat(int dirfd, const char *path, const struct timespe
   return withFile(dirfd, path ? path : "", flags | AT_EMPTY_PATH, ours, others);
 }
 
-// --- names
-
-int __real___syscall_openat(int, const char *, int, ...);
-int __wrap___syscall_openat(int dirfd, const char *path, int flags, ...) {
-  va_list list;
-  va_start(list, flags);
-  mode_t mode = flags & O_CREAT ? va_arg(list, mode_t) : 0;
-  va_end(list);
-  int result = -ESTALE;
-  // See SabfsFile::open(). WasmFS does not know O_SYNC and stops at it where it checks its assumptions.
-  for (int tries = 0; tries < sabfs::TRIES && result == -ESTALE; tries++) {
-    lastError = 0;
-    result = __real___syscall_openat(dirfd, path, flags & ~O_SYNC, mode);
-  }
-  if (result >= 0 && flags & O_SYNC) setSynchronous(result, flags & O_SYNC);
-  return result < 0 ? withReason(result, -EIO) : result;
-}
-
-int __real___syscall_mknodat(int, const char *, mode_t, dev_t);
-int __wrap___syscall_mknodat(int dirfd, const char *path, mode_t mode, dev_t device) {
-  lastError = 0;
-  return withReason(__real___syscall_mknodat(dirfd, path, mode, device), -EIO);
-}
-
-int __real___syscall_mkdirat(int, const char *, mode_t);
-int __wrap___syscall_mkdirat(int dirfd, const char *path, mode_t mode) {
-  lastError = 0;
-  return withReason(__real___syscall_mkdirat(dirfd, path, mode), -EIO);
-}
-
-int __real___syscall_symlinkat(const char *, int, const char *);
-int __wrap___syscall_symlinkat(const char *target, int dirfd, const char *path) {
-  lastError = 0;
-  return withReason(__real___syscall_symlinkat(target, dirfd, path), -EPERM);
-}
-
-int __real___syscall_linkat(int, const char *, int, const char *, int);
-int __wrap___syscall_linkat(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, int flags) {
-  if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) return -EINVAL;
-  lastError = 0;
-  int follow = flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW;
-  auto old = path::getFileAt(olddirfd, oldpath, (flags & AT_EMPTY_PATH) | follow);
-  if (long error = old.getError()) return withReason(int(error), -ENOENT);
-  auto parsed = path::parseParent(newpath, newdirfd);
-  if (long error = parsed.getError()) return withReason(int(error), -ENOENT);
-  auto &[parent, name] = parsed.getParentChild();
-  auto *backend = SabfsBackend::of(parent);
-  if (SabfsBackend::of(old.getFile()) != backend) return -EXDEV;
-  if (!backend) return __real___syscall_linkat(olddirfd, oldpath, newdirfd, newpath, flags);
-  if (name == "." || name == ".." || parent->locked().getChild(std::string(name))) return -EEXIST;
-  return backend->v.link(backend->volume, SabfsBackend::node(old.getFile()).ino, SabfsBackend::node(parent).ino,
-                         name.data(), name.size());
-}
-
-// WasmFS's own locks two directories in the order of the arguments. Where the second lies above the
-// first, a lookup that locks them from above meets it half-way, and both wait for ever: without
-// WasmFS's cache of names every lookup locks the child. Here the upper one is locked first.
-int __real___syscall_renameat(int, const char *, int, const char *);
-int __wrap___syscall_renameat(int olddirfd, const char *oldpath, int newdirfd, const char *newpath) {
-  static std::mutex renames; // others never hold two unrelated directories
-  lastError = 0;
-  auto parsedOld = path::parseParent(oldpath, olddirfd);
-  if (long error = parsedOld.getError()) return withReason(int(error), -ENOENT);
-  auto parsedNew = path::parseParent(newpath, newdirfd);
-  if (long error = parsedNew.getError()) return withReason(int(error), -ENOENT);
-  auto &[oldParent, oldView] = parsedOld.getParentChild();
-  auto &[newParent, newView] = parsedNew.getParentChild();
-  auto *backend = SabfsBackend::of(oldParent);
-  if (backend != SabfsBackend::of(newParent)) return -EXDEV;
-  if (!backend) return __real___syscall_renameat(olddirfd, oldpath, newdirfd, newpath);
-  std::string oldName(oldView), newName(newView);
-  for (const auto *name : {&oldName, &newName}) {
-    if (*name == "." || *name == "..") return -EBUSY;
-  }
-
-  std::lock_guard<std::mutex> guard(renames);
-  bool newFirst = isAbove(newParent, oldParent);
-  auto upper = (newFirst ? newParent : oldParent)->locked();
-  auto lower = (newFirst ? oldParent : newParent)->locked();
-  auto &lockedOld = newFirst ? lower : upper, &lockedNew = newFirst ? upper : lower;
-  auto oldFile = lockedOld.getChild(oldName);
-  if (!oldFile) return withReason(-ENOENT, -ENOENT);
-  lastError = 0;
-  auto newFile = lockedNew.getChild(newName);
-  if (lastError && lastError != -ENOENT) return lastError;
-  // A mount point can neither be moved nor replaced.
-  if (SabfsBackend::of(oldFile) != backend || (newFile && SabfsBackend::of(newFile) != backend)) return -EBUSY;
-  constexpr mode_t WRITE = 0222;
-  if (!(lockedOld.getMode() & WRITE) || !(lockedNew.getMode() & WRITE)) return -EACCES;
-
-  uint32_t from = SabfsBackend::node(oldParent).ino, to = SabfsBackend::node(newParent).ino;
-  int error = backend->v.rename(backend->volume, from, oldName.data(), oldName.size(), to, newName.data(),
-                                newName.size(), 0);
-  if (error) return error;
-  uint32_t ino = SabfsBackend::node(oldFile).ino;
-  if (newFile && SabfsBackend::node(newFile).ino == ino) return 0; // two names of one file: nothing moves
-  if (newFile) backend->nameGone(to, SabfsBackend::node(newFile).ino, newFile->is<Directory>());
-  backend->moved(from, ino, oldFile->is<Directory>(), newParent);
-  return 0;
-}
-
 // WasmFS gives no name to a mount point, and its parents may be out of date when another program has
 // moved a directory: names are asked of the store, up to the mount point.
 int __real___syscall_getcwd(char *, size_t);
@@ -389,26 +276,9 @@ int __wrap___syscall_getcwd(char *buffer, size_t size) {
 // WasmFS does nothing for a directory, but programs rely on it: it makes a rename durable.
 __wasi_errno_t __real___wasi_fd_sync(__wasi_fd_t);
 __wasi_errno_t __wrap___wasi_fd_sync(__wasi_fd_t fd) {
-  auto file = fileOf(fd);
-  auto *backend = file ? SabfsBackend::of(file) : nullptr;
-  if (!backend) return __real___wasi_fd_sync(fd);
-  return __wasi_errno_t(-backend->v.fsync(backend->volume, SabfsBackend::node(file).ino));
-}
-
-// WasmFS keeps the flags of open files, but no write looks at O_SYNC and O_DSYNC.
-__wasi_errno_t __real___wasi_fd_write(__wasi_fd_t, const __wasi_ciovec_t *, size_t, __wasi_size_t *);
-__wasi_errno_t __wrap___wasi_fd_write(__wasi_fd_t fd, const __wasi_ciovec_t *parts, size_t count, __wasi_size_t *written) {
-  auto open = synchronous(fd);
-  auto error = __real___wasi_fd_write(fd, parts, count, written);
-  return open && !error && *written ? makeDurable(open) : error;
-}
-
-__wasi_errno_t __real___wasi_fd_pwrite(__wasi_fd_t, const __wasi_ciovec_t *, size_t, __wasi_filesize_t, __wasi_size_t *);
-__wasi_errno_t __wrap___wasi_fd_pwrite(__wasi_fd_t fd, const __wasi_ciovec_t *parts, size_t count,
-                                       __wasi_filesize_t offset, __wasi_size_t *written) {
-  auto open = synchronous(fd);
-  auto error = __real___wasi_fd_pwrite(fd, parts, count, offset, written);
-  return open && !error && *written ? makeDurable(open) : error;
+  Descriptor open(fd);
+  if (!open.backend) return __real___wasi_fd_sync(fd);
+  return __wasi_errno_t(-open.backend->v.fsync(open.backend->volume, open.ino()));
 }
 
 // WasmFS's msync() copies a shared mapping into its file, and no more. It tells _msync_js(), which

@@ -27,6 +27,7 @@ typedef struct sabfs_attr {
   int64_t atime_ns;
   int64_t mtime_ns;
   int64_t ctime_ns;
+  int64_t btime_ns; /* creation */
   uint32_t ino;
   uint32_t generation;
   uint32_t mode; /* kind and permissions, as in st_mode */
@@ -54,6 +55,33 @@ typedef struct sabfs_set_attr {
   uint32_t uid;
   uint32_t gid;
 } sabfs_set_attr;
+
+/* What an advisory lock is like. */
+enum {
+  SABFS_LOCK_EXCLUSIVE = 1,
+  SABFS_LOCK_OPEN_FILE = 2, /* belongs to an open file, otherwise to the process */
+  SABFS_LOCK_WHOLE_FILE = 4, /* as of flock(); it knows nothing of the others */
+  SABFS_LOCK_WAIT = 8
+};
+
+typedef struct sabfs_lock {
+  int64_t start; /* first byte and length, as in struct flock with SEEK_SET */
+  int64_t length;
+  uint64_t owner; /* number of the open file; 0 for the process */
+  uint32_t flags; /* SABFS_LOCK_... */
+  int32_t pid; /* out: the owner's process, -1 for an open file */
+} sabfs_lock;
+
+/* What a volume has room for, as statfs() shows it. */
+typedef struct sabfs_space {
+  uint64_t blocks;
+  uint64_t free_blocks;
+  uint64_t inodes;
+  uint64_t free_inodes;
+  uint32_t block_size_bytes;
+  uint32_t name_max;
+  bool read_only;
+} sabfs_space;
 
 /* Takes one name; `kind` has the format bits of a mode. False ends the listing. */
 typedef bool (*sabfs_emit)(void *sink, const char *name, size_t name_len, uint32_t kind, uint32_t ino);
@@ -84,6 +112,27 @@ typedef struct sabfs_vtable {
   int32_t (*hold)(const sabfs_volume *, uint32_t ino, uint32_t generation);
   void (*forget)(const sabfs_volume *, uint32_t ino);
   int32_t (*fsync)(const sabfs_volume *, uint32_t ino);
+  /* Advisory locks, of an inode that is held. */
+  int32_t (*lock)(const sabfs_volume *, uint32_t ino, const sabfs_lock *lock);
+  int32_t (*unlock)(const sabfs_volume *, uint32_t ino, const sabfs_lock *lock);
+  /* 1 when a lock is in the way of this one, and puts it there; 0 when none is. */
+  int32_t (*test_lock)(const sabfs_volume *, uint32_t ino, sabfs_lock *lock);
+  /* Gives all locks of an owner back, of which only `owner` and the kind in `flags` count. */
+  void (*release_locks)(const sabfs_volume *, uint32_t ino, const sabfs_lock *lock);
+  int32_t (*statfs)(const sabfs_volume *, sabfs_space *out);
+  /* `mode` has the flags of Linux's fallocate(). */
+  int32_t (*allocate)(const sabfs_volume *, uint32_t ino, uint32_t mode, uint64_t offset, uint64_t count);
+  /* Bytes copied, 0 at the end of the source. */
+  int64_t (*copy_range)(const sabfs_volume *, uint32_t from, uint64_t from_offset, uint32_t to, uint64_t to_offset,
+                        uint64_t count);
+  /* Where the next data or the next hole begins. */
+  int64_t (*seek)(const sabfs_volume *, uint32_t ino, uint64_t offset, bool hole);
+  /* Extended attributes: the value, the names one by one. `flags` are those of setxattr(). */
+  int32_t (*get_xattr)(const sabfs_volume *, uint32_t ino, const char *name, size_t name_len, void *sink, sabfs_emit emit);
+  int32_t (*list_xattr)(const sabfs_volume *, uint32_t ino, void *sink, sabfs_emit emit);
+  int32_t (*set_xattr)(const sabfs_volume *, uint32_t ino, const char *name, size_t name_len, const char *value,
+                       size_t value_len, uint32_t flags);
+  int32_t (*remove_xattr)(const sabfs_volume *, uint32_t ino, const char *name, size_t name_len);
   /* Makes everything durable, whatever the volume's durability: what a synchronous write asks for. */
   int32_t (*sync_durably)(const sabfs_volume *);
 } sabfs_vtable;

@@ -104,7 +104,7 @@ const SabfsDevices = {
   async openNode(volume, parent, readOnly, follows) {
     if (!process['getBuiltinModule']) throw SabfsDevices.fail('EOPNOTSUPP', 'Node is too old: use 20.16 or newer');
     const fs = process['getBuiltinModule']('node:fs');
-    const folder = process['getBuiltinModule']('node:path').resolve(parent, volume);
+    const path = process['getBuiltinModule']('node:path'), folder = path.resolve(parent, volume);
     const descriptors = [];
     let unlock = () => {};
     const close = () => {
@@ -112,13 +112,16 @@ const SabfsDevices = {
       unlock();
     };
     try {
-      if (!readOnly) fs.mkdirSync(folder, {recursive: true});
+      // The first folder that had to be made.
+      let made;
+      if (!readOnly) made = fs.mkdirSync(folder, {recursive: true});
       else if (!fs.existsSync(`${folder}/journal`)) throw SabfsDevices.nothing();
       unlock = SabfsDevices.lock(fs, folder, follows);
       for (const name of ['image', 'journal']) {
         const flags = readOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR | fs.constants.O_CREAT;
         descriptors.push(fs.openSync(`${folder}/${name}`, flags, 0o666));
       }
+      if (!readOnly) SabfsDevices.syncNames(fs, path, folder, made);
     } catch (error) {
       close();
       throw error;
@@ -133,11 +136,30 @@ const SabfsDevices = {
     return {files, close};
   },
 
-  // When a process began, in the host's words; null when there is no such process.
-  startOf(fs, pid) {
+  // What is flushed to a file is not durable before its name is, and those of the folders that it is in.
+  syncNames(fs, path, folder, made) {
+    // Windows opens no folder.
+    if (process.platform == 'win32') return;
+    const last = made ? path.dirname(made) : folder;
+    for (let at = folder; ; at = path.dirname(at)) {
+      const descriptor = fs.openSync(at, fs.constants.O_RDONLY);
+      try {
+        fs.fsyncSync(descriptor);
+      } catch (error) {
+        // A host that does not know this for folders promises what it promises.
+        if (!['EINVAL', 'ENOTSUP'].includes(error.code)) throw error;
+      } finally {
+        fs.closeSync(descriptor);
+      }
+      if (at == last) return;
+    }
+  },
+
+  // When a process began, or a thread of this one, in the host's words; null when there is none.
+  startOf(fs, pid, thread) {
     if (process.platform == 'linux') {
       try {
-        const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+        const stat = fs.readFileSync(thread ? `/proc/self/task/${thread}/stat` : `/proc/${pid}/stat`, 'latin1');
         // The second field is the program's name in brackets and may itself hold brackets and spaces.
         const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
         // Counted from the start of the machine, of which there may have been several since the lock was taken.
@@ -153,11 +175,19 @@ const SabfsDevices = {
     return (ps.stdout || '').trim() || null;
   },
 
+  // This thread's number and start, which are in the lock for those of the same process; nothing where there is no /proc.
+  thisThread(fs) {
+    if (process.platform != 'linux') return {};
+    const thread = Number(fs.readlinkSync('/proc/thread-self').split('/').pop());
+    return {'thread': thread, 'threadStart': SabfsDevices.startOf(fs, process.pid, thread)};
+  },
+
   // Takes the folder's lock, or takes it over from a thread of this process; gives what gives it back.
   lock(fs, folder, follows) {
     const lock = `${folder}/lock`, unique = `${process.pid}.${process['getBuiltinModule']('node:worker_threads').threadId}`;
     const mine = `${lock}.${unique}`, aside = `${lock}.stale.${unique}`;
-    const line = JSON.stringify({'pid': process.pid, 'start': SabfsDevices.startOf(fs, process.pid) ?? ''}) + '\n';
+    const own = {'pid': process.pid, 'start': SabfsDevices.startOf(fs, process.pid) ?? ''};
+    const line = JSON.stringify({...own, ...SabfsDevices.thisThread(fs)}) + '\n';
     // The owner's process number, 0 when it is unknown, or null when the lock is stale.
     const holder = (path) => {
       let owner;
@@ -168,7 +198,19 @@ const SabfsDevices = {
         // Half a line: somebody died while writing it, unless it is quite new.
         return Date.now() - fs.statSync(path).mtimeMs < 5000 ? 0 : null;
       }
-      return SabfsDevices.startOf(fs, owner['pid']) === owner['start'] ? owner['pid'] : null;
+      if (SabfsDevices.startOf(fs, owner['pid']) !== owner['start']) return null;
+      // A worker of this process that was ended with all that it had.
+      const {'thread': thread, 'threadStart': start} = owner['pid'] == own['pid'] ? owner : {};
+      return thread && SabfsDevices.startOf(fs, own['pid'], thread) !== start ? null : owner['pid'];
+    };
+    const isOurs = () => {
+      try {
+        const owner = JSON.parse(fs.readFileSync(lock, 'utf8'));
+        return owner['pid'] == own['pid'] && owner['start'] == own['start'];
+      } catch (error) {
+        if (error.code) throw error;
+        return false;
+      }
     };
     const busy = (pid) => SabfsDevices.fail('EBUSY',
       `${folder} is open in ${pid ? `process ${pid}` : 'another process'}: end that process, or use another volume`);
@@ -188,7 +230,10 @@ const SabfsDevices = {
       for (let attempt = 0; !link(); attempt++) {
         let pid;
         try {
-          if (follows && fs.readFileSync(lock, 'utf8') == line) break;
+          if (follows && isOurs()) {
+            fs.renameSync(mine, lock);
+            break;
+          }
           pid = holder(lock);
           if (pid !== null || attempt > 8) throw busy(pid);
           fs.renameSync(lock, aside);
@@ -200,7 +245,7 @@ const SabfsDevices = {
         }
       }
     } finally {
-      fs.unlinkSync(mine);
+      fs.rmSync(mine, {'force': true});
     }
     return () => {
       try {

@@ -6,6 +6,7 @@ addToLibrary({
     // Made by a function, as the names of a plain object would be minified.
     table: () => ({
       'EACCES': [{{{ cDefs.EACCES }}}, 13, 'permission denied'],
+      'EAGAIN': [{{{ cDefs.EAGAIN }}}, 11, 'somebody else has it: try again'],
       'EBUSY': [{{{ cDefs.EBUSY }}}, 16, 'in use'],
       'EDQUOT': [{{{ cDefs.EDQUOT }}}, 122, 'the quota is used up: free some space of this origin'],
       'EEXIST': [{{{ cDefs.EEXIST }}}, 17, 'it exists'],

@@ -4,16 +4,19 @@
 //   dist/sabfs-st.rsp   emcc app.c @dist/sabfs-st.rsp  programs without
 //   dist/sabfs.py       emcc app.c --use-port=dist/sabfs.py, which chooses by itself
 //
-// The names of the wrapped system calls are taken from the file that defines them.
+// The names of the wrapped system calls are taken from the files that define them.
 //
 // usage: node emscripten/flags.mjs DIST
 import fs from 'node:fs';
 import path from 'node:path';
 
 const dist = path.resolve(process.argv[2] ?? 'dist');
-const source = path.join(import.meta.dirname, '../c-shim/sabfs_syscalls.cpp');
-const names = [...fs.readFileSync(source, 'utf8').matchAll(/^\S+ __wrap_(\w+)\(/gm)].map((match) => match[1]);
-if (names.length === 0) throw new Error(`${source} wraps nothing`);
+const names = ['syscalls', 'names', 'io', 'locks', 'space'].flatMap((name) => {
+  const source = path.join(import.meta.dirname, `../c-shim/sabfs_${name}.cpp`);
+  const wrapped = [...fs.readFileSync(source, 'utf8').matchAll(/^\S+ __wrap_(\w+)\(/gm)].map((match) => match[1]);
+  if (wrapped.length === 0) throw new Error(`${source} wraps nothing`);
+  return wrapped;
+});
 
 const common = [
   '-sWASMFS',
@@ -30,5 +33,5 @@ write('sabfs-st.rsp', ['-sIMPORTED_MEMORY', ...common, `"${path.join(dist, 'lib/
 fs.copyFileSync(path.join(import.meta.dirname, 'sabfs.py'), path.join(dist, 'sabfs.py'));
 // For pages whose policy forbids workers made of embedded text.
 const script = (name) => fs.readFileSync(path.join(import.meta.dirname, name), 'utf8');
-const keeper = ['devices.js', 'relay.js', 'watch.js', 'keeper.js'].map(script).join('');
+const keeper = ['devices.js', 'relay.js', 'watch.js', 'heir.js', 'keeper.js'].map(script).join('');
 fs.writeFileSync(path.join(dist, 'keeper.js'), keeper);

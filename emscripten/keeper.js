@@ -1,10 +1,10 @@
 // The keeper's worker: opens a volume's files, then runs the keeper's module until it is told to stop. It is
 // started with one message, which emscripten/start.js sends, and asked by words of the store from then on.
 //
-// A program that shares no memory is served by SabfsRelay instead, which has no module and no store. Another worker of this
-// script watches over the clients of a store that is shared (watch.js).
+// A program that shares no memory is served by SabfsRelay instead, which has no module and no store. Other workers of this
+// script watch over the clients of a store that is shared, one for each program (watch.js, heir.js).
 //
-// The script is devices.js, relay.js and watch.js followed by this file; it is embedded in dist/libsabfs.js and lies as keeper.js beside it,
+// The script is devices.js, relay.js, watch.js and heir.js followed by this file; it is embedded in dist/libsabfs.js and lies as keeper.js beside it,
 // for pages whose policy forbids workers made of embedded text.
 (() => {
   const port = SabfsDevices.isNode ? process.getBuiltinModule('node:worker_threads').parentPort : globalThis;
@@ -96,6 +96,7 @@
   }
 
   async function run({store, limit, volume, folder, durability, readOnly, keeper, helper, follows}) {
+    SabfsHeir.note(new Int32Array(store.buffer ?? store), volume, folder);
     const device = await SabfsDevices.open(volume, folder, readOnly, follows);
     let message = '', refused = null;
     try {
@@ -158,7 +159,12 @@
   }
 
   function receive(request) {
-    if (request.watch) return SabfsWatch.serve(request, post);
+    if (request.watch) {
+      return SabfsHeir.serve(request, post, (receive) => {
+        if (SabfsDevices.isNode) port.on('message', receive);
+        else port.onmessage = ({data}) => receive(data);
+      });
+    }
     const served = request.relay ? SabfsRelay.serve(request, postReady) : serve(request);
     let inOrder = false;
     served

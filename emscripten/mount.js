@@ -5,9 +5,9 @@
 // run dependency and the second one in wasmfs_before_preload().
 addToLibrary({
   $SABFSMount__deps: [
-    '$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSKeeper', '$SABFSOwn', '$SABFSRemote', '$SABFSPersist', '$SABFSClients',
+    '$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSKeeper', '$SABFSOwn', '$SABFSRemote', '$SABFSPersist', '$SABFSClients', '$SABFSWatch',
     '$addOnPreRun', '$addOnPostCtor', '$addRunDependency',
-    '$removeRunDependency', '$stringToUTF8OnStack', '$stackSave', '$stackRestore', '$stackAlloc',
+    '$removeRunDependency', 'wasmfs_unmount', '$stringToUTF8OnStack', '$stackSave', '$stackRestore', '$stackAlloc',
     'sabfs_attach', 'sabfs_format', 'sabfs_format_own', 'sabfs_open_own', 'sabfs_detach', 'sabfs_volume_current',
     'sabfs_mount_attached', 'sabfs_unmount', 'sabfs_stats', 'sabfs_metrics_numbers', 'sabfs_sync_begin',
     'sabfs_sync_state',
@@ -95,8 +95,10 @@ addToLibrary({
     // The first step. Resolves with what the second one has to do: 'attach', 'format', 'own' or 'nothing'.
     async prepare(options) {
       var plan = SABFSMount.plan(options);
-      while (plan == 'wait') {
+      for (var waits = 1; plan == 'wait'; waits++) {
         await new Promise((resolve) => setTimeout(resolve, 5));
+        // Who has claimed the store may have ended before there was a volume in it.
+        if (waits % 50 == 0) await SABFSMount.claimOfTheDead();
         plan = SABFSMount.plan(options);
       }
       if (plan == 'own-files') {
@@ -105,29 +107,47 @@ addToLibrary({
       }
       // From the moment that it is a client on others can tell whether it lives.
       await SABFSClients.sign?.held;
+      // Somebody has to watch, and to go on with the volume, while this program blocks its thread as it likes.
+      if (plan == 'attach' && !SABFSMount.made || plan == 'format' && options.store) await SABFSClients.share(options);
       if (plan != 'keeper') return plan;
       await SABFSMount.startKeeper(options);
       return 'attach';
     },
 
+    // Makes the store free again if its host has ended without a volume in it.
+    async claimOfTheDead() {
+      var watch = SABFSWatch(), program = Atomics.load(SABFS.i32, watch.PROGRAM);
+      if (!program || !(await watch.isHostGone(SABFS.i32))) return;
+      // Its keeper ends with it, though perhaps a moment later. Of those who have seen this one succeeds.
+      if (Atomics.compareExchange(SABFS.i32, watch.PROGRAM, program, 0) != program) return;
+      var keeper = [0, 1].map((word) => Atomics.load(SABFS.i32, watch.KEEPER_SIGN + word));
+      while (keeper[0] && !(await watch.isGone(keeper))) await new Promise((resolve) => setTimeout(resolve, 5));
+      Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
+    },
+
     startKeeper(options) {
       return SABFSKeeper.start(options).then(() => {
-        SABFSMount.hasMade(options);
-        return SABFSPersist.ask(options);
+        SABFSPersist.ask(options);
+        return SABFSMount.hasMade(options);
       }).catch((error) => {
         // Threads that wait in C read it from the store.
         Atomics.store(SABFS.i32, SABFS.FAILURE, SABFSErrors.toLinux(error));
         Atomics.store(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_FAILED);
         Atomics.notify(SABFS.i32, SABFS.KEEPER);
-        Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
+        SABFSMount.unclaim();
         throw error;
       });
+    },
+
+    unclaim() {
+      SABFSKeeper.abdicate();
+      Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
     },
 
     hasMade(options) {
       SABFSMount.made = true;
       // A store that was given is given to others, too.
-      if (options.store) SABFSClients.share(options);
+      return options.store && SABFSClients.share(options);
     },
 
     // What has to be done for a mount. Takes the store for this program when nobody has a volume in it.
@@ -177,6 +197,7 @@ addToLibrary({
       if (Atomics.compareExchange(SABFS.i32, SABFS.CLAIM, 0, 1)) return 'wait';
       // Left over from an earlier attempt.
       Atomics.store(SABFS.i32, SABFS.KEEPER, 0);
+      SABFSWatch().setHost(SABFS.i32, SABFSClients.program, SABFSClients.sign.words);
       return options.durability == 'memory' ? 'format' : 'keeper';
     },
 
@@ -189,8 +210,9 @@ addToLibrary({
         case 'own': status = _sabfs_format_own(options.capacity || SABFSOwn.CAPACITY); break;
         case 'own-files': status = SABFSOwn.load(options); break;
       }
-      if (plan == 'format' && status) Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
+      if (plan == 'format' && status) SABFSMount.unclaim();
       if (status) {
+        if (!SABFSMount.attached) SABFSClients.unwatch();
         if (SABFS.access == 'own' && -status == {{{ cDefs.ENOMEM }}}) {
           throw SABFSErrors.make('ENOMEM', doing, 'the program\'s memory has no room for it: set a smaller ' +
             'capacity, or link with a larger -sINITIAL_MEMORY or -sALLOW_MEMORY_GROWTH');
@@ -199,6 +221,8 @@ addToLibrary({
         throw SABFSOwn.message ? SABFSErrors.refused(error['code'], doing, SABFSOwn.message) : error;
       }
       SABFSMount.attached ??= {volume: options.volume};
+      // In C it was not waited for.
+      if (plan == 'attach' && !SABFSMount.made) SABFSClients.share(options);
       if (options.path) {
         doing = `mount the volume "${options.volume}" at ${options.path}`;
         var stack = stackSave();
@@ -206,10 +230,17 @@ addToLibrary({
         stackRestore(stack);
         if (status) throw SABFSErrors.fromStatus(status, doing);
       }
+      SABFSMount.offerSync();
       var volume = {options, shown: SABFSMount.show(options)};
       SABFSMount.volumes.set(options.path, volume);
       if (plan == 'format') SABFSMount.hasMade(options);
       return volume.shown;
+    },
+
+    // Module.sabfs.sync(): what a program may await whose fsync() cannot wait.
+    offerSync() {
+      // In a copy, as several programs may have been given the same options, and not among them.
+      Module['sabfs'] = Object.defineProperty({...Module['sabfs']}, 'sync', {value: SABFSMount.sync});
     },
 
     // What the program's author sees of a volume.
@@ -223,7 +254,7 @@ addToLibrary({
         'name': options.volume,
         get 'store'() {
           if (SABFS.access == 'own') return null;
-          if (SABFSMount.made) SABFSClients.share(options);
+          if (SABFSMount.attached) SABFSClients.share(options);
           return SABFS.store;
         },
         'access': SABFS.access,
@@ -260,7 +291,7 @@ addToLibrary({
         'blocksWritten': written,
         'flushes': flushes,
         // Whether everything that was changed so far is on the device.
-        'durable': state == 1 && SABFSRemote.idle(),
+        'durable': state == 1 && SABFSRemote.caughtUp(),
       };
     },
 
@@ -333,13 +364,23 @@ addToLibrary({
 
     // After the last mount the volume becomes free for others.
     async letGo() {
+      // What somebody owned who has ended just now is recovered while this program can.
+      var gone = SABFS.i32 ? await SABFSWatch().buryGone(SABFS.i32) : [];
+      for (var [slot, serial] of gone) SABFSClients.bury(slot, serial);
+      // It may have been mounted again meanwhile.
       if (SABFSMount.volumes.size) return;
       SABFSMount.attached = null;
       SABFSMount.made = false;
-      _sabfs_detach();
-      SABFSClients.unwatch();
-      if (SABFSKeeper.running) await SABFSKeeper.stop();
+      // Where this thread must not sleep the module for pages gives a promise.
+      await _sabfs_detach();
+      var errno = 0;
+      if (SABFSKeeper.running) {
+        await SABFSKeeper.leave();
+      } else {
+        errno = await SABFSClients.unwatch();
+      }
       await SABFSOwn.close();
+      if (errno) SABFSKeeper.closedBadly(errno);
     },
 
     // The program ends, the page may go on: without its keeper the volume can be opened again.
@@ -348,15 +389,22 @@ addToLibrary({
       if (ENVIRONMENT_IS_PTHREAD) return;
 #endif
       if (_sabfs_volume_current()) _sabfs_detach();
+      SABFSMount.attached = null;
       SABFSClients.leave();
-      // Others go on with them.
-      if (!SABFSKeeper.shared()) {
+      if (!SABFSKeeper.running) {
         SABFSClients.unwatch();
-        if (SABFSKeeper.running) SABFSKeeper.requestStop();
+      } else {
+        // At once, as there may be no later.
+        if (!SABFSKeeper.shared()) SABFSKeeper.requestStop();
+        SABFSKeeper.leave().catch((error) => err(error.message));
       }
       SABFSOwn.close();
     },
   },
+
+  // What FS.unmount() calls. Linked with --wrap=wasmfs_unmount, a program exports no function of this name.
+  wasmfs_unmount__deps: ['sabfs_unmount'],
+  wasmfs_unmount: (path) => _sabfs_unmount(path),
 
   // Called by wasmfs_before_preload().
   sabfs_js_before_main__deps: ['$SABFSMount', '$wasmFSPreloadedFiles', 'sabfs_make_way'],
@@ -403,7 +451,7 @@ addToLibrary({
         blocked &&= !PThread.currentProxiedOperationCallerThread;
 #endif
         if (blocked) {
-          if (plan == 'keeper') Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
+          if (plan == 'keeper') SABFSMount.unclaim();
           throw SABFSErrors.make('EOPNOTSUPP', `mount the volume "${options.volume}"`,
             'its keeper cannot start while this thread is blocked: set Module.sabfs, await Module.mountSABFS() ' +
             'before, or link with -sPROXY_TO_PTHREAD');

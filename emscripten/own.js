@@ -80,7 +80,10 @@ addToLibrary({
 
     tick() {
       if (ABORT) return clearInterval(SABFSOwn.timer);
+      // What the keeper does while nothing has changed takes no volume's durability back.
+      SABFSRemote.upkeep = SABFSMount.stats()['durable'];
       _sabfs_own_tick();
+      SABFSRemote.upkeep = false;
     },
 
     // Resolves when what a remote device has in hand is done.

@@ -20,6 +20,9 @@ addToLibrary({
     // Numbers of the last batch that was sent and of the last one that was done.
     sent: 0,
     done: 0,
+    // Number of the last batch that may hold changes. `upkeep`: those that follow hold none.
+    owed: 0,
+    upkeep: false,
     // Why the queue stands still: {code, errno, message, final}; a retry is on its way.
     failure: null,
     retrying: false,
@@ -32,7 +35,7 @@ addToLibrary({
     // Resolves with a device as SabfsDevices.open() makes them.
     async open(options, lost) {
       var doing = `open the volume "${options.volume}"`, remote = SABFSRemote;
-      Object.assign(remote, {files: [], calls: [], callBytes: 0, sent: 0, done: 0, failure: null, retrying: false,
+      Object.assign(remote, {files: [], calls: [], callBytes: 0, sent: 0, done: 0, owed: 0, failure: null, retrying: false,
         waiting: [], closed: null, lost, volume: options.volume});
       remote.files = [{size: 0, parts: new Map()}, {size: 0, parts: new Map()}];
       var worker = remote.worker = SABFSKeeper.makeWorker(options, doing);
@@ -184,6 +187,7 @@ addToLibrary({
       remote.callBytes = 0;
       var buffers = calls.filter((call) => call['bytes']).map((call) => call['bytes'].buffer);
       remote.worker.postMessage({'order': 'calls', 'calls': calls, 'number': ++remote.sent}, buffers);
+      if (!remote.upkeep) remote.owed = remote.sent;
     },
 
     // Sends what was recorded; 0, or a negative errno number (Linux) while the worker refuses.
@@ -202,8 +206,8 @@ addToLibrary({
       return new Promise((resolve) => remote.waiting.push({number: remote.sent, resolve}));
     },
 
-    // Whether everything that was asked for is done.
-    idle: () => !SABFSRemote.worker || (!SABFSRemote.calls.length && SABFSRemote.done >= SABFSRemote.sent),
+    // Whether every change that was handed over is on the device.
+    caughtUp: () => !SABFSRemote.worker || (!SABFSRemote.calls.length && SABFSRemote.done >= SABFSRemote.owed),
 
     // For the back/forward cache.
     pause: () => SABFSRemote.worker?.postMessage({'order': 'pause'}),

@@ -1,6 +1,8 @@
 // Starting and stopping the keeper: the worker that owns the durable files of one volume.
 addToLibrary({
-  $SABFSKeeper__deps: ['$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSStandby', '$SABFSClients'],
+  $SABFSKeeper__deps: [
+    '$SABFS', '$SABFSErrors', '$SABFSOptions', '$SABFSStandby', '$SABFSClients', '$SABFSWatch', '$SABFSMount',
+  ],
   $SABFSKeeper: {
     // A worker that has not run by then is forbidden or broken.
     START_LIMIT_MS: 20000,
@@ -24,11 +26,15 @@ addToLibrary({
     paused: null,
     // The promise of the attempt to go on.
     resuming: null,
+    // How this thread hears of the keeper's end, in browsers: {lock, gone, stop}.
+    ear: null,
+    // The promise of the attempt to give the volume away.
+    leaving: null,
     // The process's or page's end is listened to.
     listening: false,
 
     source: () => {{{ sabfs:file emscripten/devices.js }}} + {{{ sabfs:file emscripten/relay.js }}} +
-      {{{ sabfs:file emscripten/watch.js }}} + {{{ sabfs:file emscripten/keeper.js }}},
+      {{{ sabfs:file emscripten/watch.js }}} + {{{ sabfs:file emscripten/heir.js }}} + {{{ sabfs:file emscripten/keeper.js }}},
     bytes: (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)),
 
     async start(options) {
@@ -100,6 +106,12 @@ addToLibrary({
       : `its keeper does not start (${why}). If the page's Content-Security-Policy forbids workers from blob:, ` +
         'allow them (worker-src blob:) or set `keeper` to the address of keeper.js'),
 
+    // What a keeper is made of, beside its script.
+    modules: () => ({
+      'keeper': SABFSKeeper.bytes({{{ sabfs:base64 keeper.wasm }}}),
+      'helper': SABFSKeeper.bytes({{{ sabfs:base64 helpers/helper-st.wasm }}}),
+    }),
+
     // What the keeper is told. It loads the volume into the store.
     request(options) {
       // The end of a thread closes its ports, which whoever has the other one is told. Browsers have locks for that.
@@ -115,8 +127,7 @@ addToLibrary({
         'alive': !ENVIRONMENT_IS_NODE && navigator['locks'] && `sabfs:${options.volume}:${crypto.randomUUID()}`,
         'link': ports && ports.port1,
         'heir': ports && ports.port2,
-        'keeper': SABFSKeeper.bytes({{{ sabfs:base64 keeper.wasm }}}),
-        'helper': SABFSKeeper.bytes({{{ sabfs:base64 helpers/helper-st.wasm }}}),
+        ...SABFSKeeper.modules(),
       };
     },
 
@@ -126,6 +137,9 @@ addToLibrary({
       err(`SABFS: the volume "${volume}": ${why}` + (full ? ': free some space, by deleting files of ' +
         'this volume too; until then its changes are in memory only' : ''));
     },
+
+    // What a keeper says that something went wrong with.
+    warned: (volume, warning) => SABFSKeeper.warn(volume, /EDQUOT|ENOSPC/.exec(warning)?.[0], warning),
 
     // Hands the request to the worker; resolves when it is ready. `also` gets every message.
     open: (worker, options, doing, request, also) => new Promise((resolve, reject) => {
@@ -161,10 +175,10 @@ addToLibrary({
             'phase': phase ? 'load' : 'recover', 'doneBytes': done * 4096, 'totalBytes': total * 4096,
           });
         }
-        if (warning) SABFSKeeper.warn(options.volume, /EDQUOT|ENOSPC/.exec(warning)?.[0], warning);
+        if (warning) SABFSKeeper.warned(options.volume, warning);
         also?.(message);
         // Nothing else tells that a worker was terminated: its lock is free then.
-        if (message['alive']) navigator['locks'].request(request['alive'], gone).catch(() => {});
+        if (message['alive']) SABFSKeeper.listenFor(request['alive'], gone);
         if (error) {
           clearTimeout(timer);
           SABFSKeeper.died(worker);
@@ -279,8 +293,17 @@ addToLibrary({
       Atomics.notify(SABFS.i32, SABFS.BELL);
     },
 
+    // Asks the keeper to make everything durable that has changed so far, whatever the durability mode.
     requestCommit() {
-      Atomics.store(SABFS.i32, SABFS.WANTED, Atomics.load(SABFS.i32, SABFS.CHANGE));
+      var change = Atomics.load(SABFS.i32, SABFS.CHANGE);
+      for (var word of [SABFS.FLUSH_WANTED, SABFS.WANTED]) {
+        // Others may want more meanwhile. The counts wrap around.
+        for (var old = Atomics.load(SABFS.i32, word); (change - old | 0) > 0;) {
+          var seen = Atomics.compareExchange(SABFS.i32, word, old, change);
+          if (seen == old) break;
+          old = seen;
+        }
+      }
       SABFSKeeper.ring();
     },
 
@@ -289,14 +312,71 @@ addToLibrary({
       SABFSKeeper.ring();
     },
 
-    // Whether another program is attached to the store: words of the client slots (src/store/runtime.rs).
-    shared() {
-      // A store of its own.
-      if (!SABFS.i32) return false;
-      for (var client = 0; client < 64; client++) {
-        if (Atomics.load(SABFS.i32, (4096 + client * 128) >> 2) & 3) return true;
+    // Whether another program is attached to the store. Not in a store of its own.
+    shared: () => !!SABFS.i32 && SABFSWatch().attached(SABFS.i32, SABFSClients.dying),
+
+    // Whether one of them can go on with the volume.
+    heirs: () => SABFSWatch().heirs(SABFS.i32, [0, 0], SABFSClients.dying),
+
+    // The keeper is this program's, or its watcher's.
+    hosts: () => !!SABFS.i32 && Atomics.load(SABFS.i32, SABFSWatch().PROGRAM) == SABFSClients.program,
+
+    // This program is host no more.
+    abdicate() {
+      if (SABFSKeeper.hosts()) SABFSWatch().setHost(SABFS.i32, 0, [0, 0]);
+    },
+
+    // The program has left the store. Others who are attached go on with the volume; without any it is closed. Resolves
+    // when it is out of this program's hands, or when nobody can take it: then it stays until somebody can, or all have left.
+    leave() {
+      SABFSKeeper.leaving ??= SABFSKeeper.handOverOrStop().finally(() => { SABFSKeeper.leaving = null; });
+      return SABFSKeeper.leaving;
+    },
+
+    async handOverOrStop() {
+      await SABFSKeeper.resuming;
+      await SABFSKeeper.running?.following;
+      // It may have come back meanwhile, or be aside.
+      if (!SABFSKeeper.running || SABFSMount.attached || SABFSKeeper.paused) return;
+      // Of somebody who has ended just now the watcher need not have heard yet.
+      if (SABFS.i32) await SABFSWatch().buryGone(SABFS.i32);
+      if (!SABFSKeeper.running || SABFSMount.attached || SABFSKeeper.paused) return;
+      if (!SABFSKeeper.shared()) {
+        SABFSClients.unwatch();
+        await SABFSKeeper.stop();
+      } else if (SABFSKeeper.heirs()) {
+        await SABFSKeeper.handOver();
+        await SABFSClients.unwatch(true);
+      } else {
+        setTimeout(() => SABFSKeeper.leave().catch((error) => err(error.message)), 100).unref?.();
       }
-      return false;
+    },
+
+    // The keeper commits and closes the files, and another program goes on with the volume.
+    async handOver() {
+      var running = SABFSKeeper.running;
+      SABFSStandby.drop(running);
+      if (!running.over) {
+        // However it ends: who follows takes things as they are.
+        var timer;
+        SABFSKeeper.paused = new Promise((resolve) => {
+          SABFSKeeper.ended = resolve;
+          timer = setTimeout(resolve, SABFSKeeper.SILENT_LIMIT_MS);
+        });
+        // Somebody waits for this.
+        running.worker.ref?.();
+        // This program's own watcher is not to take what is given away.
+        SABFSClients.watcher?.postMessage({'leaving': true});
+        Atomics.store(SABFS.i32, SABFS.STOP, SABFS.STOP_PAUSE);
+        Atomics.store(SABFS.i32, SABFSWatch().PROGRAM, 0);
+        SABFSKeeper.ring();
+        await SABFSKeeper.paused;
+        clearTimeout(timer);
+      }
+      SABFSKeeper.running = SABFSKeeper.paused = null;
+      await running.worker.terminate();
+      SABFSWatch().setHost(SABFS.i32, 0, [0, 0]);
+      running.release();
     },
 
     // Stops the keeper; resolves when the files are closed and the volume can be opened again.
@@ -318,33 +398,67 @@ addToLibrary({
       running.release();
       var failed = Atomics.load(SABFS.i32, SABFS.KEEPER) == SABFS.KEEPER_FAILED;
       Atomics.store(SABFS.i32, SABFS.STATE, SABFS.CLOSED);
+      SABFSKeeper.abdicate();
       Atomics.store(SABFS.i32, SABFS.CLAIM, 0);
-      if (failed) {
-        throw SABFSErrors.make(SABFSKeeper.codeOf({'errno': Atomics.load(SABFS.i32, SABFS.FAILURE)}),
-          'unmount the volume', 'its last changes could not be written');
-      }
+      if (failed) SABFSKeeper.closedBadly(Atomics.load(SABFS.i32, SABFS.FAILURE));
+    },
+
+    closedBadly(errno) {
+      throw SABFSErrors.make(SABFSKeeper.codeOf({'errno': errno}), 'unmount the volume', 'its last changes could not be written');
+    },
+
+    // Calls when the worker that holds this lock has ended.
+    listenFor(lock, gone) {
+      var stop = new AbortController();
+      SABFSKeeper.ear = {lock, gone, stop};
+      navigator['locks'].request(lock, {'signal': stop.signal}, gone).catch(() => {});
     },
 
     // The page goes, perhaps into the back/forward cache: the keeper commits and closes the files, so that others may
     // have them. Until it is followed by another one, it looks slow to those who wait for it.
-    pause() {
-      var {release} = SABFSKeeper.running;
-      SABFSKeeper.paused = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
+    pause(comesBack) {
+      var running = SABFSKeeper.running, watch = SABFSWatch();
+      // A page that is given a lock on its way to the cache is thrown away.
+      SABFSKeeper.ear?.stop.abort();
+      Atomics.store(SABFS.i32, watch.ASIDE, 1);
       Atomics.store(SABFS.i32, SABFS.STOP, SABFS.STOP_PAUSE);
+      // A frame that goes leaves its page behind. With a page its workers and frames go, too.
+      if (!comesBack && globalThis.top != globalThis.self && SABFSKeeper.heirs()) Atomics.store(SABFS.i32, watch.PROGRAM, 0);
       SABFSKeeper.ring();
+      // Nobody is to wait for a lock of this page.
+      Atomics.notify(SABFS.i32, watch.SERIAL);
       // The one who would watch over this program is part of the page.
       SABFSClients.sign?.release();
-      release();
+      if (running) {
+        SABFSKeeper.paused = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
+        running.release();
+      } else {
+        SABFSKeeper.paused = true;
+        SABFSClients.watcher.postMessage({'pause': true});
+      }
     },
 
     // The page is shown again: another keeper goes on where the last one paused, if nobody had the volume meanwhile.
     async resume() {
-      var running = SABFSKeeper.running, options = running.options, doing = `go on with the volume "${options.volume}"`;
+      var running = SABFSKeeper.running;
+      if (!SABFSKeeper.hosts()) {
+        // Others were awake, and have gone on. They have buried this program, which must not touch the store any more.
+        SABFSKeeper.running = SABFSKeeper.paused = null;
+        return abort('SABFS: other programs have gone on with the volume while this page was aside: it must be reloaded');
+      }
+      if (!running) {
+        SABFSKeeper.paused = null;
+        SABFSClients.sign?.hold();
+        return SABFSClients.watcher.postMessage({'resume': true});
+      }
+      var options = running.options, doing = `go on with the volume "${options.volume}"`, ear = SABFSKeeper.ear;
+      if (ear) SABFSKeeper.listenFor(ear.lock, ear.gone);
       var late = new Promise((resolve) => setTimeout(resolve, SABFSKeeper.PAUSE_LIMIT_MS, null));
       var left = await Promise.race([SABFSKeeper.paused, late]);
       SABFSKeeper.paused = null;
       try {
         running.release = await SABFSKeeper.lock(options, doing);
+        Atomics.store(SABFS.i32, SABFSWatch().ASIDE, 0);
         SABFSClients.sign?.hold();
         // Without an answer its files were never closed.
         if (left === null) Atomics.store(SABFS.i32, SABFS.STOP, 0);
@@ -368,34 +482,57 @@ addToLibrary({
       for (var word of [SABFS.KEEPER, SABFS.DURABLE, SABFS.WRITTEN]) Atomics.notify(SABFS.i32, word);
     },
 
+    // The volume has files, and somebody serves them.
+    persisted: () => Atomics.load(SABFS.i32, SABFS.STATE) == SABFS.READY &&
+      Atomics.load(SABFS.i32, SABFS.KEEPER) == SABFS.KEEPER_UP,
+
+#if ENVIRONMENT_MAY_BE_NODE
+    // In Node a process ends with all its threads, a thread with the workers that it has started.
+    atProcessExit() {
+      if (!SABFS.i32 || !SABFSKeeper.persisted()) return;
+      var watch = SABFSWatch();
+      if (!process['getBuiltinModule']('node:worker_threads').isMainThread) {
+        if (!SABFSKeeper.running && !SABFSKeeper.hosts()) return;
+        // Another thread's program goes on as soon as this one has ended.
+        if (watch.heirs(SABFS.i32, SABFSClients.sign?.words)) return;
+      }
+      SABFSKeeper.requestStop();
+      // The worker runs until this handler returns: until it has committed, and then has given the files back.
+      var stopped = Atomics.wait(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_UP, 10000) != 'timed-out';
+      if (stopped && !SABFSKeeper.running?.over) Atomics.wait(SABFS.i32, SABFS.STOP, 1, 2000);
+    },
+#endif
+
     // The end of the page or the process is a last chance to commit.
     listen() {
       if (SABFSKeeper.listening) return;
       SABFSKeeper.listening = true;
 #if ENVIRONMENT_MAY_BE_NODE
       if (ENVIRONMENT_IS_NODE) {
-        process.on('exit', () => {
-          if (!SABFSKeeper.running) return;
-          SABFSKeeper.requestStop();
-          // The worker runs until this handler returns: until it has committed, and then has given the files back.
-          var stopped = Atomics.wait(SABFS.i32, SABFS.KEEPER, SABFS.KEEPER_UP, 10000) != 'timed-out';
-          if (stopped && !SABFSKeeper.running.over) Atomics.wait(SABFS.i32, SABFS.STOP, 1, 2000);
-        });
+        // One listener for all programs of the thread, as Node warns of many.
+        var key = Symbol.for('sabfs.atExit'), all = globalThis[key];
+        if (!all) {
+          all = globalThis[key] = [];
+          process.on('exit', () => all.forEach((leave) => leave()));
+        }
+        all.push(SABFSKeeper.atProcessExit);
         return;
       }
 #endif
 #if ENVIRONMENT_MAY_BE_WEB
       if (typeof document != 'undefined') {
         document.addEventListener('visibilitychange', () => {
-          if (SABFSKeeper.running && document.visibilityState == 'hidden') SABFSKeeper.requestCommit();
+          if (SABFSKeeper.hosts() && document.visibilityState == 'hidden') SABFSKeeper.requestCommit();
         });
       }
       // Without this Chromium lets a worker that sleeps keep its files for two seconds more.
-      globalThis.addEventListener?.('pagehide', () => {
-        if (SABFSKeeper.running && !SABFSKeeper.paused) SABFSKeeper.pause();
+      globalThis.addEventListener?.('pagehide', ({persisted}) => {
+        var own = SABFSKeeper.running || SABFSKeeper.hosts() && SABFSClients.watcher && SABFSKeeper.persisted();
+        if (own && !SABFSKeeper.paused) SABFSKeeper.pause(persisted);
       });
       globalThis.addEventListener?.('pageshow', () => {
-        if (SABFSKeeper.running && SABFSKeeper.paused) SABFSKeeper.resuming = SABFSKeeper.resume();
+        // An abort says so itself.
+        if (SABFSKeeper.paused) SABFSKeeper.resuming = SABFSKeeper.resume().catch(() => {});
       });
 #endif
     },

@@ -32,14 +32,17 @@ addToLibrary({
     DURABLE: 200 >> 2,
     WRITTEN: 204 >> 2,
     COMMITS: 220 >> 2,
+    FLUSH_WANTED: 224 >> 2,
     KEEPER: 208 >> 2,
     STOP: 216 >> 2,
+    DURABILITY: 20 >> 2,
     READY: 1,
     FAILED: 2,
     CLOSED: 3,
     STOP_PAUSE: 2,
     KEEPER_UP: 1,
     KEEPER_FAILED: 3,
+    MEMORY: 2,
 
     // 'two-memory', 'one-memory', 'javascript' or 'own': how this program reaches the store.
     access: '',
@@ -199,18 +202,26 @@ addToLibrary({
     at >>>= 0;
     SABFS.u8.fill(0, at, at + (count >>> 0));
   },
+#if PTHREADS
+  sabfs_store_wait32__deps: ['$SABFS', 'emscripten_main_thread_process_queued_calls'],
+#else
   sabfs_store_wait32__deps: ['$SABFS'],
+#endif
   sabfs_store_wait32: (at, expected, timeout) => {
     at >>>= 2;
 #if ENVIRONMENT_MAY_BE_WEB
     if (ENVIRONMENT_IS_WEB && !ENVIRONMENT_IS_WORKER) {
-      // A page's main thread must not sleep: it spins, as Emscripten's own locks do there.
+      // A page's main thread must not sleep: it looks again and again, and does meanwhile what threads wait for that it
+      // does, as in Emscripten's own locks.
       if (Atomics.load(SABFS.i32, at) != expected) return 1;
       var end = performance.now() + (timeout >>> 0);
-      while (Atomics.load(SABFS.i32, at) == expected) {
-        if (performance.now() > end) return 2;
-      }
-      return 0;
+      do {
+#if PTHREADS
+        _emscripten_main_thread_process_queued_calls();
+#endif
+        if (Atomics.load(SABFS.i32, at) != expected) return 0;
+      } while (performance.now() < end);
+      return 2;
     }
 #endif
     return {'ok': 0, 'not-equal': 1, 'timed-out': 2}[Atomics.wait(SABFS.i32, at, expected, timeout >>> 0)];

@@ -6,7 +6,7 @@
 
 pub mod core;
 pub mod errno;
-#[cfg(any(feature = "wasmfs", feature = "keeper"))]
+#[cfg(any(feature = "wasmfs", feature = "keeper", feature = "page"))]
 #[allow(unsafe_code)] // the edge to C and JavaScript
 pub mod ffi;
 pub mod format;

@@ -303,7 +303,7 @@ fn readers_let_a_writer_through() {
         })
         .collect();
     std::thread::sleep(Duration::from_millis(20));
-    let patience = Waiting { timeout_ms: Some(20_000), cancelled: None };
+    let patience = Waiting { timeout_ms: Some(20_000), ..Waiting::default() };
     let answer = v.lock(f, &C, Exclusive, LockRange::WHOLE, Some(&patience));
     done.store(true, Ordering::SeqCst);
     assert_eq!(answer, Ok(()));
@@ -319,14 +319,14 @@ fn waiting_ends_when_told() {
     let v = Arc::new(v);
     v.lock(f, &A, Exclusive, LockRange::WHOLE, None).unwrap();
     let start = Instant::now();
-    let wait = Waiting { timeout_ms: Some(120), cancelled: None };
+    let wait = Waiting { timeout_ms: Some(120), ..Waiting::default() };
     assert_eq!(v.lock(f, &B, Shared, range(0, 0), Some(&wait)), Err(Errno::EINTR));
     assert!(start.elapsed() >= Duration::from_millis(100));
     let stop = Arc::new(AtomicBool::new(false));
     let told = stop.clone();
     let thread = blocked(&v, move |v| {
         let cancelled = || told.load(Ordering::SeqCst);
-        let wait = Waiting { timeout_ms: None, cancelled: Some(&cancelled) };
+        let wait = Waiting { cancelled: Some(&cancelled), ..Waiting::default() };
         v.lock(f, &B, Shared, range(0, 0), Some(&wait))
     });
     stop.store(true, Ordering::SeqCst);
@@ -334,8 +334,81 @@ fn waiting_ends_when_told() {
     assert_eq!(v.image().store().load(rt::LOCK_WAITING), 0);
     let flock = |id, mode, wait| v.flock(f, &LockOwner::open_file(id, 0), mode, wait);
     flock(1, Exclusive, None).unwrap();
-    let wait = Waiting { timeout_ms: Some(10), cancelled: None };
+    let wait = Waiting { timeout_ms: Some(10), ..Waiting::default() };
     assert_eq!(flock(2, Shared, Some(&wait)), Err(Errno::EINTR));
+}
+
+/// Who looks after something else while it waits is asked in short intervals.
+#[test]
+fn sleeps_are_as_short_as_wanted() {
+    let (v, f) = fixture();
+    v.lock(f, &A, Exclusive, LockRange::WHOLE, None).unwrap();
+    let asked = AtomicU32::new(0);
+    let cancelled = || {
+        asked.fetch_add(1, Ordering::SeqCst);
+        false
+    };
+    let wait = Waiting { timeout_ms: Some(40), cancelled: Some(&cancelled), slice_ms: Some(1) };
+    assert_eq!(v.lock(f, &B, Shared, range(0, 0), Some(&wait)), Err(Errno::EINTR));
+    assert_eq!(asked.load(Ordering::SeqCst), 40);
+}
+
+#[test]
+fn who_leaves_the_store_waits_no_longer() {
+    let (v, f) = fixture();
+    let attached = || {
+        let other = Arc::new(second(&v, 2));
+        other.hold(f).unwrap();
+        other
+    };
+    v.lock(f, &A, Exclusive, LockRange::WHOLE, None).unwrap();
+    let wait_in = |client: &Arc<HeapVolume>| {
+        blocked(client, move |client| {
+            client.lock(f, &B, Exclusive, LockRange::WHOLE, Some(&Waiting::default()))
+        })
+    };
+    let first = attached();
+    let waiter = wait_in(&first);
+    first.detach().unwrap();
+    // The slot is another client's, which waits at the same place of the table.
+    let next = attached();
+    let later = wait_in(&next);
+    assert_eq!(waiter.join().unwrap(), Err(Errno::ENODEV));
+    assert_eq!(v.image().store().load(rt::LOCK_WAITING), 1);
+    v.unlock(f, &A, LockRange::WHOLE).unwrap();
+    assert_eq!(later.join().unwrap(), Ok(()));
+    assert_eq!(first.lock(f, &B, Exclusive, LockRange::WHOLE, None), Err(Errno::ENODEV));
+}
+
+/// A request that came first stands before others only as long as its program lives.
+#[test]
+fn nobody_stands_back_for_the_dead() {
+    let (v, f) = fixture();
+    let v = Arc::new(v);
+    let other = Arc::new(second(&v, 2));
+    other.hold(f).unwrap();
+    v.lock(f, &A, Shared, LockRange::WHOLE, None).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = stop.clone();
+    let first = blocked(&other, move |other| {
+        let cancelled = || told.load(Ordering::SeqCst);
+        let wait = Waiting { cancelled: Some(&cancelled), ..Waiting::default() };
+        other.lock(f, &B, Exclusive, LockRange::WHOLE, Some(&wait))
+    });
+    // Its lock could be had at once, but for the one who came before.
+    let second =
+        blocked(&v, move |v| v.lock(f, &C, Shared, LockRange::WHOLE, Some(&Waiting::default())));
+    // How often sleepers were told that there is something new: a word of each bucket.
+    let told = || {
+        let buckets = (0..rt::LOCK_BUCKETS_COUNT).map(|index| index * rt::LOCK_BUCKET_SIZE_BYTES);
+        buckets.map(|at| v.image().store().load(rt::LOCK_BUCKETS + at + 4)).sum::<u32>()
+    };
+    let before = told();
+    v.release_client(2).unwrap();
+    assert!(told() > before);
+    assert_eq!(second.join().unwrap(), Ok(()));
+    stop.store(true, Ordering::SeqCst);
+    assert_eq!(first.join().unwrap(), Err(Errno::EINTR));
 }
 
 #[test]
@@ -366,7 +439,7 @@ fn deadlocks_of_two_and_three_are_found() {
     lock(&v, f, &x, 10).unwrap();
     lock(&v, f, &y, 11).unwrap();
     let thread = blocked(&v, move |v| lock(v, f, &x, 11));
-    let wait = Waiting { timeout_ms: Some(60), cancelled: None };
+    let wait = Waiting { timeout_ms: Some(60), ..Waiting::default() };
     assert_eq!(v.lock(f, &y, Exclusive, range(10, 10), Some(&wait)), Err(Errno::EINTR));
     v.release_owner(f, &y).unwrap();
     assert_eq!(thread.join().unwrap(), Ok(()));

@@ -7,12 +7,12 @@ mod host;
 use host::{Tool, archive, entry, text};
 use sabfs::core::{DirEntry, Txn};
 use sabfs::format::journal::{RecordHeader, SegmentHeader};
-use sabfs::format::{FileKind, INO_ROOT};
+use sabfs::format::{BLOCK_SIZE, FileKind, INO_ROOT, dirent};
 use sabfs::vfs::NewInode;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-/// Enters a name without a thought for what it leads to.
+/// Enters a name without a thought for what it leads to, nor for whether it is there already. The directory is a small one.
 fn enter(tool: &Tool, dir: &[u8], name: &[u8], to: &[u8], kind: FileKind) {
     tool.tamper(|volume, core| {
         let find = |path: &[u8]| {
@@ -22,7 +22,20 @@ fn enter(tool: &Tool, dir: &[u8], name: &[u8], to: &[u8], kind: FileKind) {
         let (dir, inode) = (find(dir), find(to));
         let mut txn = Txn::begin(core);
         let mut directory = txn.inode(dir).unwrap();
-        txn.dir_insert(&mut directory, name, DirEntry { inode, kind }).unwrap();
+        let leaf = directory.dir_root().block.get();
+        let need = dirent::record_len(name.len());
+        let roomy =
+            dirent::records(&txn.load(leaf)[..], dir, leaf).map(Result::unwrap).find_map(|record| {
+                let used = dirent::record_len(record.name.len());
+                (record.len >= used + need).then_some((record.at, used, record.len))
+            });
+        let (at, used, len) = roomy.unwrap();
+        let hash = dirent::hash_name(&core.superblock.hash_key, name);
+        let bytes = txn.edit(leaf, 0, BLOCK_SIZE);
+        dirent::set_len(&mut bytes[..], at, used);
+        dirent::put(&mut bytes[..], at + used, len - used, hash, inode, kind, name);
+        bytes[24] += 1;
+        directory.raw.size = (directory.raw.size.get() + 1).into();
         txn.put_inode(&directory).unwrap();
         txn.commit().unwrap();
     });

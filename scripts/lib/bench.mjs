@@ -1,5 +1,6 @@
 // Measures file operations in the browsers, side by side with other file systems for Emscripten programs.
 // scripts/bench calls it.
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -9,13 +10,16 @@ import { measureEngine, versionOf } from '../../benches/measure.mjs';
 import { OURS, PEERS, build } from '../../benches/peers.mjs';
 import { profile } from '../../benches/profile.mjs';
 import { machine, printTable, rowsOf, time } from '../../benches/report.mjs';
+import { printScaling, scalingRows } from '../../benches/scaling.mjs';
+import { printSharing, sharingRows } from '../../benches/sharing.mjs';
 
 const USAGE = `scripts/bench [OPTION…]
 
   --json FILE       write the results
-  --engine LIST     chromium, firefox (default: those that are there)
+  --engine LIST     chromium, firefox (default: those that are there), node for scaling and sharing
   --quick           fewer and shorter rounds, shorter folders: a look, not a measurement
-  --case LIST       some of the cases only; fsync: what an fsync costs beside a raw write and flush
+  --case LIST       some of the cases only; fsync: what an fsync costs beside a raw write and flush; scaling: what a second
+                    thread is worth; sharing: what a store outside of the program costs
   --peer LIST       some of the file systems only: ${Object.keys(PEERS).join(', ')}
   --threads LIST    how many threads work at the same time, up to 3 (default 1)
   --rounds N        how often each case is measured
@@ -49,6 +53,10 @@ function parse() {
   }
 }
 
+// The one that programs run in, which need not be this one.
+const nodeVersion = () =>
+  execFileSync(process.env.SABFS_NODE ?? process.execPath, ['--version'], { encoding: 'utf8' }).trim();
+
 async function main() {
   const values = parse();
   if (values.help) return process.stdout.write(USAGE);
@@ -59,8 +67,8 @@ async function main() {
     return;
   }
   const there = ['chromium', 'firefox'].filter((name) => process.env[`SABFS_${name.toUpperCase()}`]);
-  const engines = list(values.engine) ?? there;
-  for (const name of engines) if (!there.includes(name)) refuse(`there is no ${name} on this machine`);
+  const engines = list(values.engine) ?? [...there, 'node'];
+  for (const name of engines) if (name !== 'node' && !there.includes(name)) refuse(`there is no ${name} on this machine`);
   const threads = list(values.threads).map(Number);
   if (!threads.every((count) => count >= 1 && count <= 3)) refuse('--threads: 1 to 3');
 
@@ -78,23 +86,34 @@ async function main() {
     budget_ms: values.quick ? 3_000 : 15_000,
     settle_ms: values.quick ? 5 : 10,
   };
-  // These have programs of their own, and a table.
-  const fsync = !plan.cases || plan.cases.includes('fsync');
+  // These have tables of their own.
+  const own = (name) => !plan.cases || plan.cases.includes(name);
+  const wanted = { fsync: own('fsync'), scaling: own('scaling'), sharing: own('sharing') };
   const durable = { count: values.quick ? 300 : 1000, rounds: Number(values.rounds ?? (values.quick ? 3 : 9)) };
-  plan.cases = plan.cases?.filter((name) => name !== 'fsync');
+  plan.cases = plan.cases?.filter((name) => !(name in wanted));
   const rows = [];
   const about = { ...machine(), names: plan.names, rounds: plan.rounds, engines: {} };
   for (const engine of engines) {
-    const version = versionOf(engine);
+    const version = engine === 'node' ? `Node ${nodeVersion()}` : versionOf(engine);
     about.engines[engine] = version;
-    if (!plan.cases || plan.cases.length) {
+    if (engine !== 'node' && (!plan.cases || plan.cases.length)) {
       const measured = rowsOf(engine, await measureEngine(engine, plan));
       printTable(`${version}, ${plan.names} names in a folder`, measured, peers);
       rows.push(...measured);
     }
-    if (fsync) {
+    if (engine !== 'node' && wanted.fsync) {
       const measured = await fsyncRows(engine, durable);
       printFsync(`${version}, ${durable.rounds} times ${durable.count} in a row`, measured, time);
+      rows.push(...measured);
+    }
+    if (wanted.scaling) {
+      const measured = await scalingRows(engine, plan);
+      printScaling(`${version}, two threads of one program`, measured, time);
+      rows.push(...measured);
+    }
+    if (wanted.sharing) {
+      const measured = await sharingRows(engine, plan);
+      printSharing(`${version}, ways to the store`, measured, time);
       rows.push(...measured);
     }
   }

@@ -63,6 +63,24 @@ build_keeper() {
   cargo_lib dist/keeper.wasm cdylib keeper $target keeper "" "$build_std" sabfs.wasm
 }
 
+# The module for pages, workers and Node, an npm package in dist/js.
+build_page() {
+  [ -z "$built_page" ] || return 0
+  built_page=1
+  build_keeper
+  build_helpers
+  local target=wasm32-unknown-unknown build_std=
+  sysroot_has $target || build_std=1
+  cargo_lib dist/page.wasm cdylib page $target page "" "$build_std" sabfs.wasm
+  mkdir -p dist/js
+  fresh dist/js/index.js bundle js emscripten src/errno.rs dist/helpers dist/keeper.wasm dist/page.wasm scripts/lib/bundle.mjs &&
+    return 0
+  begin "building dist/js" dist/js/index.js
+  "$SABFS_NODE" scripts/lib/bundle.mjs js/index.js dist/js/index.js || die "dist/js/index.js is not complete"
+  cp js/package.json js/index.d.ts dist/js/
+  finish dist/js/index.js bundle
+}
+
 build_lib() {
   [ -z "$built_lib" ] || return 0
   built_lib=1
@@ -83,8 +101,8 @@ build_lib() {
 # The response files and the port, which name everything that a program is linked with.
 build_flags() {
   fresh dist/sabfs.rsp flags emscripten/flags.mjs emscripten/sabfs.py emscripten/keeper.js emscripten/relay.js emscripten/devices.js \
-    emscripten/watch.js \
-    c-shim/sabfs_syscalls.cpp && return 0
+    emscripten/watch.js emscripten/heir.js \
+    c-shim/sabfs_syscalls.cpp c-shim/sabfs_names.cpp c-shim/sabfs_io.cpp c-shim/sabfs_locks.cpp c-shim/sabfs_space.cpp && return 0
   begin "writing dist/sabfs.rsp" dist/sabfs.rsp
   "$SABFS_NODE" emscripten/flags.mjs dist || die "the flags cannot be written"
   finish dist/sabfs.rsp flags
@@ -110,7 +128,7 @@ binaryen_bin() { echo "$(em-config BINARYEN_ROOT)/bin"; }
 
 build_js_library() {
   [ -f emscripten/libsabfs.js ] || die "emscripten/libsabfs.js is not there"
-  fresh dist/libsabfs.js bundle emscripten js dist/helpers dist/keeper.wasm scripts/lib/bundle.mjs && return 0
+  fresh dist/libsabfs.js bundle emscripten dist/helpers dist/keeper.wasm scripts/lib/bundle.mjs && return 0
   begin "building dist/libsabfs.js" dist/libsabfs.js
   "$SABFS_NODE" scripts/lib/bundle.mjs emscripten/libsabfs.js dist/libsabfs.js || die "dist/libsabfs.js is not complete"
   finish dist/libsabfs.js bundle
@@ -130,9 +148,10 @@ program() {
   PROGRAM_FLAGS[$name]=$*
 }
 
+# build_programs NAME…
 build_programs() {
   local name pid pids=() running failed=0
-  for name in "${PROGRAM_NAMES[@]}"; do
+  for name in "$@"; do
     local output=dist/programs/${name%.mjs}.js
     [ "$name" = "${name%.mjs}" ] || output=dist/programs/$name
     local inputs=() sources flags=${PROGRAM_FLAGS[$name]}

@@ -1,8 +1,10 @@
-// Makes one self-contained JS library for `emcc --js-library` out of a template:
+// Makes one self-contained file out of a template: the JS library for `emcc --js-library`, or the module for pages.
 //
 //   {{{ sabfs:base64 PATH }}}   the file's bytes, as a base64 string literal
 //   {{{ sabfs:file PATH }}}     the file's text, as a JS string literal
 //   {{{ sabfs:include PATH }}}  the file's text, verbatim; it may hold such marks itself
+//   {{{ sabfs:library PATH }}}  the file, a JS library of Emscripten's, as statements that declare what it adds under the names
+//                               that Emscripten gives a program; what a browser or Node takes is chosen at run time
 //
 // PATH is relative to the repository, or to its dist/ folder.
 //
@@ -27,6 +29,67 @@ function literal(text) {
   return JSON.stringify(text).replaceAll('{{{', '{\\x7b{').replaceAll('}}}', '}\\x7d}');
 }
 
+// What a library may ask for at link time, for a program without threads whose memory is imported.
+const SETTINGS = {
+  PTHREADS: 0, SHARED_MEMORY: 0, IMPORTED_MEMORY: 1, PROXY_TO_PTHREAD: 0, ASYNCIFY: 0, ENVIRONMENT_MAY_BE_WEB: 1,
+  ENVIRONMENT_MAY_BE_WORKER: 1, ENVIRONMENT_MAY_BE_NODE: 1, expectToReceiveOnModule: () => false,
+};
+
+// Leaves out the lines that Emscripten's preprocessor would.
+function preprocess(text, file) {
+  const kept = [];
+  // For each open `#if`: whether it stands where lines are kept, whether one of its branches was taken, and whether this one is.
+  const open = [];
+  const holds = (expression) => Function(...Object.keys(SETTINGS), `return (${expression})`)(...Object.values(SETTINGS));
+  for (const line of text.split('\n')) {
+    const [, word, rest] = /^#(if|elif|else|endif)\b(.*)/.exec(line) ?? [];
+    const top = open.at(-1);
+    if (word && word !== 'if' && !top) throw new Error(`${file}: #${word} without #if`);
+    if (word === 'if') {
+      const kept = !top || top.taken;
+      const taken = kept && !!holds(rest);
+      open.push({ kept, any: taken, taken });
+    } else if (word === 'elif' || word === 'else') {
+      top.taken = top.kept && !top.any && (word === 'else' || !!holds(rest));
+      top.any ||= top.taken;
+    } else if (word === 'endif') {
+      open.pop();
+    } else if (!top || top.taken) {
+      kept.push(line);
+    }
+  }
+  if (open.length) throw new Error(`${file}: #if without #endif`);
+  return kept.join('\n');
+}
+
+// Linux's numbers of errors, as the core has them: the module for pages gives these.
+function errnoNumbers() {
+  const text = fs.readFileSync(path.join(root, 'src/errno.rs'), 'utf8');
+  return Object.fromEntries([...text.matchAll(/^ {4}(E\w+) (\d+) \d+ "/gm)].map(([, name, number]) => [name, number]));
+}
+
+function library(file, parents) {
+  const numbers = errnoNumbers();
+  const text = preprocess(expand(file, parents), file)
+    .replace(/\{\{\{\s*cDefs\.(\w+)\s*\}\}\}/g, (mark, name) => {
+      if (!(name in numbers)) throw new Error(`${file}: the core has no ${name}`);
+      return numbers[name];
+    })
+    .replace(/\{\{\{\s*makeGetValue\('(\w+)', 0, '\*'\)\s*\}\}\}/g, 'HEAPU32[$1 >>> 2]');
+  const left = /\{\{\{.*?\}\}\}/.exec(text);
+  if (left) throw new Error(`${file}: ${left[0]} is not known here`);
+  const names = (pattern) => [...new Set([...text.matchAll(pattern)].map(([, name]) => name))];
+  // Names that begin with a dollar sign are a program's without it, others with an underscore before them.
+  const objects = names(/^ {2}\$(\w+?):/gm).filter((name) => !name.includes('__'));
+  const functions = names(/^ {2}(sabfs_\w+?):/gm).filter((name) => !name.includes('__'));
+  return [
+    'const library = {}, addToLibrary = (part) => Object.assign(library, part);',
+    text,
+    ...objects.map((name) => `var ${name} = library['$${name}'];`),
+    ...functions.map((name) => `var _${name} = library['${name}'];`),
+  ].join('\n');
+}
+
 function expand(file, parents = []) {
   if (parents.includes(file)) throw new Error(`${file} includes itself`);
   return fs.readFileSync(file, 'utf8').replace(MARK, (mark, kind, name) => {
@@ -35,6 +98,7 @@ function expand(file, parents = []) {
       case 'base64': return JSON.stringify(fs.readFileSync(target).toString('base64'));
       case 'file': return literal(fs.readFileSync(target, 'utf8'));
       case 'include': return expand(target, [...parents, file]);
+      case 'library': return library(target, [...parents, file]);
       default: throw new Error(`${file}: unknown mark ${mark}`);
     }
   });

@@ -33,10 +33,22 @@ program suite-st-esm.mjs "tests/programs/suite.c" -O2 -DNOTHREADS -sMODULARIZE -
   -sEXPORTED_RUNTIME_METHODS=callMain,FS -sFORCE_FILESYSTEM -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp
 program suite-shared-esm.mjs "tests/programs/suite.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
   -sEXPORTED_RUNTIME_METHODS=callMain,FS -sFORCE_FILESYSTEM -sINITIAL_MEMORY=96MB @dist/sabfs.rsp
+# Threads that read one file at once.
+program reads-mt "tests/programs/reads.c" $MT -sPTHREAD_POOL_SIZE=8 --js-library tests/programs/gate.js
+# What the main thread of a page waits for: with threads, and where it can be suspended.
+program main-thread-esm.mjs "tests/programs/main_thread.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
+  -sEXPORTED_RUNTIME_METHODS=callMain -sINITIAL_MEMORY=64MB -sPTHREAD_POOL_SIZE=1 @dist/sabfs.rsp \
+  --js-library tests/programs/gate.js
+program main-thread-asyncify "tests/programs/main_thread.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sASYNCIFY \
+  --js-library tests/programs/gate.js
+program main-thread-jspi "tests/programs/main_thread.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH -sJSPI -Wno-experimental \
+  --js-library tests/programs/gate.js
 # Mounting from C: main in a thread, main on the main thread, no threads.
 program mount-mt "tests/programs/mount.c" $MT
 program mount-main "tests/programs/mount.c" $COMMON -sPTHREAD_POOL_SIZE=4 @dist/sabfs.rsp
 program mount-st "tests/programs/mount.c" $ST -DNOTHREADS -sINITIAL_MEMORY=96MB
+# Mounts that come and go, with the file system's JavaScript interface.
+program mounts-st "tests/programs/mounts.c" $ST -sALLOW_MEMORY_GROWTH -sFORCE_FILESYSTEM
 # Files that come with the program, put onto the volume.
 program preload-mt "tests/programs/preload.c" $MT --preload-file tests/programs/preload@/opfs/brought
 program preload-st "tests/programs/preload.c" $ST -sALLOW_MEMORY_GROWTH --preload-file tests/programs/preload@/opfs/brought
@@ -53,6 +65,18 @@ program failover-st "tests/programs/failover.c" $ST -sINITIAL_MEMORY=32MB
 program share-st-esm.mjs "tests/programs/share.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
   -sEXPORTED_RUNTIME_METHODS=callMain,FS -sFORCE_FILESYSTEM -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp \
   --js-library tests/programs/share.js
+# One that makes each step durable, while others end, the one that runs the keeper as well.
+program outlive-st-esm.mjs "tests/programs/outlive.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 -sEXIT_RUNTIME=1 \
+  -sEXPORTED_RUNTIME_METHODS=callMain,FS -sFORCE_FILESYSTEM -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp \
+  --js-library tests/programs/outlive.js
+# Advisory locks; the same program runs on the host.
+program locks-mt "tests/programs/locks.c" $MT
+program locks-st "tests/programs/locks.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH
+program lock-calls-esm.mjs "tests/programs/lock_calls.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
+  -sEXPORTED_RUNTIME_METHODS=ccall -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp
+# What all calls answer.
+program posix-mt "$(echo tests/programs/posix/*.c)" $MT
+program posix-st "$(echo tests/programs/posix/*.c)" $ST -sINITIAL_MEMORY=32MB
 # What happens when a browser's quota is used up.
 program quota "tests/programs/quota.c" $MT -sINITIAL_MEMORY=96MB
 program hello-noflags "tests/programs/hello.c" $COMMON $THREADS $BARE

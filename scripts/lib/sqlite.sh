@@ -47,6 +47,9 @@ TREE_INPUT="--js-library tests/programs/tree_input.js"
 # shellcheck disable=SC2086
 {
   program sqlite-rows "tests/programs/sqlite_rows.c" $MT $SQLITE
+  # One of several on a store, in a worker of its own.
+  program sqlite-share-esm.mjs "tests/programs/sqlite_share.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
+    -sEXPORTED_RUNTIME_METHODS=ccall -sINITIAL_MEMORY=32MB @dist/sabfs.rsp $SQLITE
   program kill-load "tests/programs/kill_load.c tests/programs/kill_ledger.c" $MT -sPTHREAD_POOL_SIZE=6 $SQLITE -std=gnu23 \
     --js-library tests/programs/kill_load.js
   program tree-unpack "tests/programs/tree_unpack.c" $MT $TREE_INPUT

@@ -8,9 +8,13 @@ group_native() {
   check clippy-models 900 cargo clippy --quiet --lib --profile test --features models -- -D warnings
   native_deny
   native_tests
+  # Miri has one thread, and the builds of the others leave it time.
+  native_miri >"$RESULTS/miri.out" 2>&1 &
+  local miri=$!
   native_doc_tests
   native_models
-  native_miri
+  wait $miri || record fail "Miri ended with an error"
+  cat "$RESULTS/miri.out"
 }
 
 # Licences, forbidden crates and sources; the advisory database is not fetched. cargo-deny reads the manifests of
@@ -165,7 +169,8 @@ group_power() {
 group_node() {
   load_environment node
   build_for_tests || return 0
-  node_tests node 900 --test-concurrency=2 tests/node/*.test.mjs
+  # Some of these wait more than they work.
+  node_tests node 900 --test-concurrency=3 tests/node/*.test.mjs
 }
 
 group_chromium() { group_browser chromium "${SABFS_CHROMIUM:-}"; }
@@ -179,14 +184,10 @@ group_browser() {
     return
   fi
   build_for_tests || return 0
-  # Each test has a browser of its own, and two cores are soon used up. Firefox takes two seconds to start; Chromium
-  # does not put pages aside when the machine is busy.
-  local files=1
-  if [ "$name" = firefox ]; then files=2; fi
-  SABFS_BROWSER=$name node_tests "$name" 1800 --test-concurrency=$files tests/browser/*.test.mjs
+  # Many tests have a browser of their own, and two cores are soon used up.
+  SABFS_BROWSER=$name node_tests "$name" 1800 --test-concurrency=2 tests/browser/*.test.mjs
 }
 
-# Engines killed by SIGKILL, over and over. A missing browser's tests are skipped.
 # Several programs on one store.
 group_share() {
   load_environment node chromium firefox
@@ -200,6 +201,7 @@ group_share() {
   node_tests share $limit --test-timeout=${limit}000 --test-concurrency=1 tests/share/*.test.mjs
 }
 
+# Engines killed by SIGKILL, over and over. A missing browser's tests are skipped.
 group_kill() {
   load_environment node chromium firefox
   build_for_tests || return 0

@@ -97,6 +97,8 @@ impl<S: Store> Txn<'_, S> {
         }
         let low = self.allocate(0, 1)?;
         if low.block < room {
+            // Or it would be this transaction's, and nobody's after that.
+            self.give_back(run);
             return Ok(low);
         }
         // The transaction gives both back.
@@ -206,4 +208,33 @@ pub fn count_free<S: Store>(image: &Image<S>) -> u32 {
             bits::count_clear(&bitmap[HEADER_SIZE_BYTES..], geometry.group_len(group))
         })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::HeapStore;
+    use crate::store::runtime::Durability;
+    use crate::vfs::Volume;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_lies_beyond_the_room_is_given_back() {
+        let store = Arc::new(HeapStore::new(rt::store_size_bytes(4096)));
+        Image::prepare(&store, 1, Durability::Memory).unwrap();
+        let volume = Volume::format(store.clone(), 2, || 0, [7; 32]).unwrap();
+        let (core, image) = (volume.core(), volume.image());
+        let (free, room) = (count_free(image), image.geometry().image_blocks() / 2);
+        assert_eq!(store.load(rt::FREE_BLOCKS), free);
+        image.lock_gate().unwrap();
+        store.store(rt::ROOM_BLOCKS, room);
+        let mut txn = Txn::begin(core);
+        let run = txn.allocate_for_good(room + 5, 8).unwrap();
+        assert!(run.block < room && run.count == 1, "{run:?}");
+        txn.commit().unwrap();
+        image.unlock_gate();
+        // One block has come into use, and no other one.
+        assert_eq!((count_free(image), store.load(rt::FREE_BLOCKS)), (free - 1, free - 1));
+        assert!(!(0..image.geometry().image_blocks()).any(|block| image.bit(Bitmap::Reserved, block)));
+    }
 }

@@ -8,13 +8,14 @@
 //! - The inode's `size` is the number of names.
 //! - Only the last leaf below a node may be empty of names, and only if it is the node's only child.
 
-use super::Blocks;
 use super::error::Result;
-use crate::format::dirent::{self, records};
+use super::{Blocks, Core};
+use crate::format::dirent::{self, Survey, records};
 use crate::format::{
     BLOCK_SIZE, Block, BlockKind, Corrupt, DIR_NODE_ENTRIES, Dirent, FileKind, Geometry,
     HEADER_SIZE_BYTES, Inode, RawDirEntry, RawDirRoot, check_header,
 };
+use crate::store::Store;
 use zerocopy::FromBytes;
 
 /// Levels of inner nodes: 338 x 338 x 338 leaves are more than there are inodes.
@@ -29,6 +30,25 @@ pub struct DirEntry {
     pub inode: u32,
     /// Its kind.
     pub kind: FileKind,
+}
+
+/// An inner node on the way to a leaf, and the child taken.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) block: u32,
+    pub(super) level: u32,
+    pub(super) index: usize,
+}
+
+/// Where a name is in a directory, or could be.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub(super) dir: u32,
+    pub(super) name: Vec<u8>,
+    pub(super) hash: u64,
+    pub(super) path: Vec<Step>,
+    pub(super) leaf: u32,
+    pub(super) survey: Survey,
 }
 
 /// Reads one directory.
@@ -47,6 +67,16 @@ impl<'a, B: Blocks> DirView<'a, B> {
 
     /// The leaf that covers `hash`, copied out, its block, and the first hash behind it.
     fn leaf(&self, hash: u64, bytes: &mut Block) -> Result<Option<(u32, u64)>> {
+        self.leaf_by(hash, bytes, &mut |_| {})
+    }
+
+    /// As `leaf`; `step` gets the inner nodes on the way, from the top.
+    fn leaf_by(
+        &self,
+        hash: u64,
+        bytes: &mut Block,
+        step: &mut dyn FnMut(Step),
+    ) -> Result<Option<(u32, u64)>> {
         let mut block = self.root.block.get();
         if block == 0 {
             return Ok(None);
@@ -64,6 +94,7 @@ impl<'a, B: Blocks> DirView<'a, B> {
             if let Some(next) = entries.get(index + 1) {
                 end = next.hash.get();
             }
+            step(Step { block, level, index });
             block = entries[index].child.get();
         }
         check_block(&geometry, block, self.number)?;
@@ -83,6 +114,17 @@ impl<'a, B: Blocks> DirView<'a, B> {
         let Some((block, _)) = self.leaf(hash, &mut bytes)? else { return Ok(None) };
         let found = dirent::find(&bytes, hash, name, self.number, block)?;
         Ok(found.map(|record| DirEntry { inode: record.inode, kind: record.kind }))
+    }
+
+    /// Where a name is, or could be; none when the directory has no block. `bytes` takes a leaf.
+    pub fn place(&self, name: &[u8], bytes: &mut Block) -> Result<Option<Place>> {
+        let hash = dirent::hash_name(self.key, name);
+        let mut path = Vec::new();
+        let Some((leaf, _)) = self.leaf_by(hash, bytes, &mut |step| path.push(step))? else {
+            return Ok(None);
+        };
+        let survey = dirent::survey(&bytes[..], hash, name, self.number, leaf)?;
+        Ok(Some(Place { dir: self.number, name: name.to_vec(), hash, path, leaf, survey }))
     }
 
     /// Names of one leaf whose hash is `from` or greater, in order of hash, handed to `emit` as
@@ -174,6 +216,22 @@ impl<'a, B: Blocks> DirView<'a, B> {
             self.walk_below(entry.child.get(), level - 1, visit)?;
         }
         Ok(())
+    }
+}
+
+impl<S: Store> Core<S> {
+    /// Where a name is, or could be, in a directory; none when that has no block, or is no directory.
+    ///
+    /// For readers without the gate: the caller checks the stripe's sequence.
+    pub fn place(&self, dir: u32, name: &[u8]) -> Result<Option<Place>> {
+        let inode = self.read_inode(dir)?;
+        if inode.kind != FileKind::Directory {
+            return Ok(None);
+        }
+        let mut bytes = self.buffers.take();
+        let place = DirView::new(&self.image, &inode, &self.superblock.hash_key).place(name, &mut bytes);
+        self.buffers.give(bytes);
+        place
     }
 }
 

@@ -1,14 +1,13 @@
 //! Changing directories: names in and out of the hash-ordered tree of leaves (see `dir`).
 
-use super::Blocks;
-use super::dir::{DirEntry, DirView, LEVELS_MAX, check_block, levels, node_entries};
+use super::dir::{DirEntry, DirView, LEVELS_MAX, Place, Step, node_entries};
 use super::error::Result;
 use super::txn::Txn;
 use crate::errno::Errno;
-use crate::format::dirent::{self, records};
+use crate::format::dirent::{self, Found, Gap, records};
 use crate::format::{
     BLOCK_SIZE, Block, BlockKind, Corrupt, DIR_NODE_ENTRIES, FileKind, HEADER_SIZE_BYTES, Inode,
-    RawDirEntry, RawDirRoot, check_header,
+    RawDirEntry, RawDirRoot,
 };
 use crate::store::Store;
 use zerocopy::IntoBytes;
@@ -16,34 +15,16 @@ use zerocopy::little_endian::{U32, U64};
 
 const ENTRY: usize = size_of::<RawDirEntry>();
 
-/// An inner node on the way to a leaf, and the child taken.
-struct Step {
-    block: u32,
-    level: u32,
-    index: usize,
-}
-
-/// Where a name's record is.
-struct Found {
-    path: Vec<Step>,
-    leaf: u32,
-    at: usize,
-    len: usize,
-    entry: DirEntry,
-    /// Offset and length of the record before it in the leaf.
-    previous: Option<(usize, usize)>,
-}
-
 impl<S: Store> Txn<'_, S> {
     /// What a name stands for, as this transaction sees it.
     pub fn dir_lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<DirEntry>> {
-        Ok(self.find_record(dir, name)?.map(|found| found.entry))
+        let place = self.place(dir, name)?;
+        self.keep_place(place)
     }
 
     /// Enters a name that is not there yet. The caller puts the inode back.
     pub fn dir_insert(&mut self, dir: &mut Inode, name: &[u8], entry: DirEntry) -> Result<()> {
         self.touch(dir.number);
-        let hash = dirent::hash_name(&self.core().superblock.hash_key, name);
         let mut root = dir.dir_root();
         if root.block.get() == 0 {
             let leaf = self.allocate_block(0, BlockKind::DirLeaf, dir.number)?;
@@ -55,31 +36,35 @@ impl<S: Store> Txn<'_, S> {
         }
         dir.raw.size = dir.raw.size.get().saturating_add(1).into();
         loop {
-            let (mut path, leaf) = self.descend(dir, hash)?;
-            if self.leaf_insert(dir.number, leaf, hash, name, entry)? {
+            let mut place = self.place(dir, name)?.ok_or(Errno::EIO)?;
+            if self.leaf_insert(&place, entry)? {
                 return Ok(());
             }
-            self.split_leaf(dir, &mut path, leaf)?;
+            self.split_leaf(dir, &mut place.path, place.leaf)?;
         }
     }
 
-    /// The inner nodes on the way to the leaf that covers `hash`, and that leaf, checked.
-    fn descend(&mut self, dir: &Inode, hash: u64) -> Result<(Vec<Step>, u32)> {
-        let root = dir.dir_root();
-        let geometry = self.geometry();
-        let mut path = Vec::new();
-        let mut block = root.block.get();
-        for level in (1..=levels(&root, dir.number)?).rev() {
-            check_block(&geometry, block, dir.number)?;
-            let entries = node_entries(self.load(block), block, level, dir.number)?;
-            let index = entries.partition_point(|e| e.hash.get() <= hash).saturating_sub(1);
-            let child = entries[index].child.get();
-            path.push(Step { block, level, index });
-            block = child;
+    /// Where a name is, or could be: what this transaction or its caller has found out already, or else by a look.
+    /// Whoever does not change the directory gives it back.
+    fn place(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Place>> {
+        if dir.dir_root().block.get() == 0 {
+            return Ok(None);
         }
-        check_block(&geometry, block, dir.number)?;
-        check_header(&self.load(block)[..], BlockKind::DirLeaf, block, dir.number)?;
-        Ok((path, block))
+        if let Some(place) = self.take_place(dir.number, name) {
+            return Ok(Some(place));
+        }
+        let core = self.core();
+        let mut bytes = core.buffers.take();
+        let place = DirView::new(self, dir, &core.superblock.hash_key).place(name, &mut bytes);
+        core.buffers.give(bytes);
+        place
+    }
+
+    fn keep_place(&mut self, place: Option<Place>) -> Result<Option<DirEntry>> {
+        let Some(place) = place else { return Ok(None) };
+        let entry = place.survey.found.map(|found| DirEntry { inode: found.inode, kind: found.kind });
+        self.give_place(place);
+        Ok(entry)
     }
 
     fn bump_names(&mut self, leaf: u32, delta: i32) -> u32 {
@@ -91,42 +76,36 @@ impl<S: Store> Txn<'_, S> {
     }
 
     /// Puts a record into a leaf if it has room, gathering the leaf's scattered room if need be.
-    fn leaf_insert(
-        &mut self,
-        dir: u32,
-        leaf: u32,
-        hash: u64,
-        name: &[u8],
-        entry: DirEntry,
-    ) -> Result<bool> {
+    fn leaf_insert(&mut self, place: &Place, entry: DirEntry) -> Result<bool> {
+        let Place { dir, name, hash, leaf, survey, .. } = place;
         let need = dirent::record_len(name.len());
-        let (mut room, mut place) = (0, None);
-        for record in records(&self.load(leaf)[..], dir, leaf) {
-            let record = record?;
-            let used = if record.inode == 0 { 0 } else { dirent::record_len(record.name.len()) };
-            let slack = record.len - used;
-            if slack >= need {
-                place = Some((record.at, used, slack));
-                break;
-            }
-            room += slack;
-        }
-        if let Some((at, used, slack)) = place {
-            let edited = self.edit(leaf, at, at + used + need);
+        if let Some(Gap { at, used, len }) = survey.gap {
+            let others = self.take_found(*leaf);
+            let edited = self.edit(*leaf, at, at + used + need);
             if used > 0 {
                 dirent::set_len(&mut edited[..], at, used);
             }
-            dirent::put(&mut edited[..], at + used, slack, hash, entry.inode, entry.kind, name);
-            self.bump_names(leaf, 1);
+            dirent::put(&mut edited[..], at + used, len, *hash, entry.inode, entry.kind, name);
+            self.bump_names(*leaf, 1);
+            for (mut place, mut found) in others {
+                // The new record lies where the other's, or the one before it, had room.
+                if used > 0 && found.at == at {
+                    found.len = used;
+                } else if used > 0 && found.previous.is_some_and(|previous| previous.0 == at) {
+                    found.previous = Some((at + used, len));
+                }
+                place.survey.found = Some(found);
+                self.give_place(place);
+            }
             return Ok(true);
         }
-        if room < need {
+        if survey.room < need {
             return Ok(false);
         }
-        let bytes = Box::new(*self.load(leaf));
-        let mut packed = used_records(&bytes, dir, leaf)?;
-        packed.push((hash, entry.inode, entry.kind, name));
-        write_leaf(self.edit(leaf, 24, BLOCK_SIZE), &packed);
+        let bytes = Box::new(*self.load(*leaf));
+        let mut packed = used_records(&bytes, *dir, *leaf)?;
+        packed.push((*hash, entry.inode, entry.kind, name));
+        write_leaf(self.edit(*leaf, 24, BLOCK_SIZE), &packed);
         Ok(true)
     }
 
@@ -186,29 +165,17 @@ impl<S: Store> Txn<'_, S> {
         self.add_entry(dir, path, step.block, entry)
     }
 
-    fn find_record(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Found>> {
-        let hash = dirent::hash_name(&self.core().superblock.hash_key, name);
-        if dir.dir_root().block.get() == 0 {
-            return Ok(None);
-        }
-        let (path, leaf) = self.descend(dir, hash)?;
-        let mut previous = None;
-        for record in records(&self.load(leaf)[..], dir.number, leaf) {
-            let record = record?;
-            let (at, len) = (record.at, record.len);
-            if record.hash == hash && record.inode != 0 && record.name == name {
-                let entry = DirEntry { inode: record.inode, kind: record.kind };
-                return Ok(Some(Found { path, leaf, at, len, entry, previous }));
-            }
-            previous = Some((at, len));
-        }
-        Ok(None)
+    /// The record of a name, and the leaf that it is in.
+    fn found(&mut self, dir: &Inode, name: &[u8]) -> Result<(Place, Found)> {
+        let place = self.place(dir, name)?.ok_or(Errno::ENOENT)?;
+        let found = place.survey.found.ok_or(Errno::ENOENT)?;
+        Ok((place, found))
     }
 
     /// Makes a name that is there stand for another inode.
     pub fn dir_replace(&mut self, dir: &Inode, name: &[u8], entry: DirEntry) -> Result<()> {
         self.touch(dir.number);
-        let Found { leaf, at, .. } = self.find_record(dir, name)?.ok_or(Errno::ENOENT)?;
+        let (Place { leaf, .. }, Found { at, .. }) = self.found(dir, name)?;
         dirent::set_inode(&mut self.edit(leaf, at + 8, at + 16)[..], at, entry.inode, entry.kind);
         Ok(())
     }
@@ -216,8 +183,9 @@ impl<S: Store> Txn<'_, S> {
     /// Takes a name out; gives what it stood for. The caller puts the inode back. Never needs space.
     pub fn dir_remove(&mut self, dir: &mut Inode, name: &[u8]) -> Result<DirEntry> {
         self.touch(dir.number);
-        let found = self.find_record(dir, name)?.ok_or(Errno::ENOENT)?;
-        let Found { path, leaf, at, len, entry, previous } = found;
+        let (Place { path, leaf, .. }, Found { at, len, inode, kind, previous }) =
+            self.found(dir, name)?;
+        let entry = DirEntry { inode, kind };
         let left = dir.raw.size.get().saturating_sub(1);
         dir.raw.size = left.into();
         if left == 0 {

@@ -173,20 +173,38 @@ impl<S: Store> Image<S> {
     /// Takes the gate: excludes every other mutation and the keeper's cut. When its owner is known to be dead it
     /// is inherited, and what the dead one left half done is made whole first.
     pub fn lock_gate(&self) -> Result<(), Errno> {
-        self.take_gate(&|owner| clients::is_dead(&self.store, owner))
+        let taken = self.take_gate(GATE_TIMEOUT_MS, &|owner| clients::is_dead(&self.store, owner))?;
+        if taken { Ok(()) } else { Err(lock::late(&self.store)) }
+    }
+
+    /// As `lock_gate`, but waits no longer than this; gives whether it has the gate.
+    pub fn lock_gate_within(&self, limit_ms: u32) -> Result<bool, Errno> {
+        self.take_gate(limit_ms, &|owner| clients::is_dead(&self.store, owner))
+    }
+
+    /// As `lock_gate`, for who has slept on the gate's word, and waits no more; gives whether it has the gate.
+    pub fn lock_gate_after_sleep(&self) -> Result<bool, Errno> {
+        let is_dead = |owner| clients::is_dead(&self.store, owner);
+        self.taken(lock::lock_after_sleep(&self.store, rt::GATE, self.client, &is_dead))
     }
 
     /// As `lock_gate`, for whoever follows a client of the same number, which has ended and may have had the gate.
     pub fn lock_gate_after_own(&self) -> Result<(), Errno> {
-        self.take_gate(&|owner| owner == self.client || clients::is_dead(&self.store, owner))
+        let is_dead = |owner| owner == self.client || clients::is_dead(&self.store, owner);
+        if self.take_gate(GATE_TIMEOUT_MS, &is_dead)? { Ok(()) } else { Err(lock::late(&self.store)) }
     }
 
-    fn take_gate(&self, is_dead: &dyn Fn(u32) -> bool) -> Result<(), Errno> {
-        match lock::lock_or_inherit(&self.store, rt::GATE, self.client, GATE_TIMEOUT_MS, is_dead) {
-            Taken::Free => Ok(()),
-            Taken::From(_) if !self.rules.on(Rule::SettleBeforeOpening) => Ok(()),
-            Taken::From(_) => settle(self).inspect_err(|_| self.unlock_gate()),
-            Taken::Not => Err(Errno::EIO),
+    /// False when the time ran out.
+    fn take_gate(&self, limit_ms: u32, is_dead: &dyn Fn(u32) -> bool) -> Result<bool, Errno> {
+        self.taken(lock::lock_or_inherit(&self.store, rt::GATE, self.client, limit_ms, is_dead))
+    }
+
+    fn taken(&self, taken: Taken) -> Result<bool, Errno> {
+        match taken {
+            Taken::Free => Ok(true),
+            Taken::From(_) if !self.rules.on(Rule::SettleBeforeOpening) => Ok(true),
+            Taken::From(_) => settle(self).map(|()| true).inspect_err(|_| self.unlock_gate()),
+            Taken::Not => Ok(false),
         }
     }
 

@@ -146,8 +146,7 @@ impl<S: Store> Txn<'_, S> {
     pub fn put_inode(&mut self, inode: &Inode) -> Result<()> {
         self.touch(inode.number);
         let slot = self.locate(inode.number)?;
-        let to = slot.at + INODE_SIZE_BYTES;
-        self.edit(slot.block, slot.at, to)[slot.at..to].copy_from_slice(inode.raw.as_bytes());
+        self.put(slot.block, slot.at, inode.raw.as_bytes());
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod buffers;
 pub mod check;
 mod dir;
 mod dir_edit;
+mod edited;
 mod error;
 pub mod extent;
 mod extent_edit;
@@ -24,7 +25,7 @@ mod txn;
 mod xattr;
 
 pub use alloc::{Space, count_free};
-pub use dir::{DirEntry, DirView};
+pub use dir::{DirEntry, DirView, Place};
 pub use error::{Error, Result};
 pub use extent::{Mapping, map};
 pub use grow::{largest, read_superblock, usable_blocks};

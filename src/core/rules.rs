@@ -1,6 +1,6 @@
-//! The rules that make the death of a client hurt nobody, each with a name.
+//! The rules that make the death of a client hurt nobody, and the one that keeps commits possible, each with a name.
 //!
-//! In a test build a rule can be switched off, and the kill explorer has to notice. In every other build `on` is
+//! In a test build a rule can be switched off, and a test, mostly the kill explorer, has to notice. In every other build `on` is
 //! constant and the switches are compiled away.
 
 /// A rule of what a client does while it lives, or of what others do when it has died.
@@ -47,6 +47,9 @@ pub enum Rule {
     DropWatchers,
     /// A dead client's slot is free when all that it owned is recovered, and not before.
     SlotLast,
+    /// Mutations wait while more metadata is dirty than the journal is sure to take in one record, or nothing could be
+    /// committed any more.
+    Admission,
 }
 
 /// Which rules hold.

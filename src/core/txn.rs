@@ -15,6 +15,8 @@
 //! - Freed blocks stay taken until the commit and are quarantined by it, so a transaction never gets
 //!   back what it freed itself.
 
+use super::dir::Place;
+use super::edited::Edited;
 use super::error::Result;
 use super::image::Image;
 use super::log::{self, Note};
@@ -22,6 +24,7 @@ use super::redo::{self, Record, Tail};
 use super::rules::Rule;
 use super::{Blocks, Core, bits};
 use crate::errno::Errno;
+use crate::format::dirent::Found;
 use crate::format::{BLOCK_SIZE, Block, BlockKind, Geometry, HEADER_SIZE_BYTES, init_header};
 use crate::store::Store;
 use crate::store::rules::{Rule as Word, holds};
@@ -40,43 +43,6 @@ pub struct Run {
 impl Run {
     fn contains(&self, block: u32) -> bool {
         block >= self.block && block - self.block < self.count
-    }
-}
-
-/// A block that was read, and perhaps changed.
-struct Edited {
-    block: u32,
-    bytes: Box<Block>,
-    ranges: Ranges,
-    /// Nobody can see the block before the commit.
-    new: bool,
-}
-
-/// Up to four byte ranges that cover all changes of a block, in no order. Ranges that are near each
-/// other become one, and so do all when there are too many.
-#[derive(Default)]
-struct Ranges {
-    count: usize,
-    bounds: [(usize, usize); 4],
-}
-
-impl Ranges {
-    fn add(&mut self, from: usize, to: usize) {
-        debug_assert!(from <= to && to <= BLOCK_SIZE);
-        let known = &mut self.bounds[..self.count];
-        if let Some(near) = known.iter_mut().find(|r| from <= r.1 + 64 && to + 64 >= r.0) {
-            *near = (near.0.min(from), near.1.max(to));
-        } else if self.count < self.bounds.len() {
-            self.bounds[self.count] = (from, to);
-            self.count += 1;
-        } else {
-            let all = self.iter().fold((from, to), |a, r| (a.0.min(r.0), a.1.max(r.1)));
-            (self.count, self.bounds[0]) = (1, all);
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.bounds[..self.count].iter().copied()
     }
 }
 
@@ -105,6 +71,8 @@ pub(super) struct Lists {
     stripes: Vec<u64>,
     /// Records for the change log.
     notes: Vec<u8>,
+    /// Where names are, as long as nothing of their leaves and of the nodes above changes.
+    places: Vec<Place>,
 }
 
 impl<'a, S: Store> Txn<'a, S> {
@@ -141,25 +109,28 @@ impl<'a, S: Store> Txn<'a, S> {
     /// A block as this transaction sees it.
     pub fn load(&mut self, block: u32) -> &Block {
         let index = self.index_of(block);
-        &self.lists.edited[index].bytes
+        self.lists.edited[index].whole(&self.core.image)
     }
 
     fn index_of(&mut self, block: u32) -> usize {
         if let Some(index) = self.lists.edited.iter().position(|e| e.block == block) {
             return index;
         }
-        let mut bytes = self.core.buffers.take();
-        self.core.image.read_block(block, &mut bytes);
-        self.lists.edited.push(Edited { block, bytes, ranges: Ranges::default(), new: false });
+        self.lists.edited.push(Edited::unread(block, self.core.buffers.take()));
         self.lists.edited.len() - 1
     }
 
-    /// A block to change; the caller says which bytes it is going to change.
+    /// A block to change; the caller says which bytes it is going to change, and looks at no others.
     pub fn edit(&mut self, block: u32, from: usize, to: usize) -> &mut Block {
+        self.forget_places(block, 1);
         let index = self.index_of(block);
-        let edited = &mut self.lists.edited[index];
-        edited.ranges.add(from, to);
-        &mut edited.bytes
+        self.lists.edited[index].edit(&self.core.image, from..to)
+    }
+
+    /// Changes bytes of a block, whatever they were.
+    pub fn put(&mut self, block: u32, at: usize, bytes: &[u8]) {
+        let index = self.index_of(block);
+        self.lists.edited[index].put(&self.core.image, at, bytes);
     }
 
     /// A newly allocated metadata block, with its header and otherwise zero.
@@ -168,8 +139,41 @@ impl<'a, S: Store> Txn<'a, S> {
         init_header(&mut bytes, kind, block, owner);
         self.lists.edited.retain(|e| e.block != block);
         let new = self.lists.allocated.iter().any(|run| run.contains(block));
-        self.lists.edited.push(Edited { block, bytes, ranges: Ranges::default(), new });
+        self.lists.edited.push(Edited::made(block, bytes, new));
         self.edit(block, 0, BLOCK_SIZE)
+    }
+
+    /// Says where a name is, or could be, as found out when the sequence word of its directory's stripe was `seq`: if it
+    /// still is, the transaction need not look for itself.
+    pub fn hint(&mut self, place: Place, seq: u32) {
+        if self.core.image.store().load(stripe_seq(place.dir)) == seq || !holds(Word::PlaceAsSeen) {
+            self.give_place(place);
+        }
+    }
+
+    /// Takes out what is known of a name's place.
+    pub(super) fn take_place(&mut self, dir: u32, name: &[u8]) -> Option<Place> {
+        let places = &mut self.lists.places;
+        let index = places.iter().position(|place| place.dir == dir && place.name == name)?;
+        Some(places.swap_remove(index))
+    }
+
+    /// Takes out the places of names that are in this leaf, and their records.
+    pub(super) fn take_found(&mut self, leaf: u32) -> Vec<(Place, Found)> {
+        let taken =
+            self.lists.places.extract_if(.., |place| place.leaf == leaf && place.survey.found.is_some());
+        taken.filter_map(|place| place.survey.found.map(|found| (place, found))).collect()
+    }
+
+    pub(super) fn give_place(&mut self, place: Place) {
+        self.lists.places.push(place);
+    }
+
+    fn forget_places(&mut self, block: u32, count: u32) {
+        let gone = Run { block, count };
+        self.lists.places.retain(|place| {
+            !gone.contains(place.leaf) && !place.path.iter().any(|step| gone.contains(step.block))
+        });
     }
 
     /// Remembers blocks that were reserved for this transaction.
@@ -177,8 +181,15 @@ impl<'a, S: Store> Txn<'a, S> {
         self.lists.allocated.push(run);
     }
 
+    /// Gives blocks back that were reserved for this transaction and have not been touched.
+    pub(super) fn give_back(&mut self, run: Run) {
+        self.lists.allocated.retain(|other| *other != run);
+        unreserve(&self.core.image, run);
+    }
+
     /// Frees blocks when the transaction commits.
     pub fn free(&mut self, block: u32, count: u32) {
+        self.forget_places(block, count);
         self.lists.edited.retain(|e| e.block < block || e.block >= block + count);
         self.lists.freed.push(Run { block, count });
     }
@@ -215,7 +226,7 @@ impl<'a, S: Store> Txn<'a, S> {
 
     /// Bytes that the redo records of what was edited and is to be cleared take.
     pub fn redo_bytes(&self) -> usize {
-        let edited = self.lists.edited.iter().filter(|e| !e.new).flat_map(|e| e.ranges.iter());
+        let edited = self.lists.edited.iter().filter(|e| !e.new).flat_map(Edited::changes);
         edited.map(|(from, to)| to - from + 16).sum::<usize>() + self.lists.zeros.len() * 16
     }
 
@@ -227,7 +238,7 @@ impl<'a, S: Store> Txn<'a, S> {
         let incomplete = self.encode()?;
         let image = &self.core.image;
         let store = image.store();
-        for edited in self.lists.edited.iter().filter(|e| e.new && e.ranges.count > 0) {
+        for edited in self.lists.edited.iter().filter(|e| e.new && e.is_changed()) {
             image.mark_dirty(edited.block, true);
             image.write(edited.block, 0, &edited.bytes[..]);
         }
@@ -259,7 +270,7 @@ impl<'a, S: Store> Txn<'a, S> {
         let Lists { edited, allocated, freed, zeros, redo, .. } = &mut self.lists;
         redo.clear();
         for edited in edited.iter().filter(|e| !e.new) {
-            for (from, to) in edited.ranges.iter() {
+            for (from, to) in edited.changes() {
                 Record::Bytes(edited.block, from, &edited.bytes[from..to]).encode(redo);
             }
         }
@@ -295,9 +306,7 @@ impl<S: Store> Drop for Txn<'_, S> {
         for run in allocated.drain(..).chain(scratch.drain(..)) {
             // Data may have been written into them already.
             forget_dirty(image, run);
-            bits::clear(store, map_word(image, Bitmap::Reserved), run.block, run.count);
-            store.fetch_add(rt::FREE_BLOCKS, run.count);
-            image.note_free(run.block);
+            unreserve(image, run);
         }
         if self.guarded {
             redo::clear(image);
@@ -311,6 +320,7 @@ impl<S: Store> Drop for Txn<'_, S> {
         self.lists.freed.clear();
         self.lists.zeros.clear();
         self.lists.notes.clear();
+        self.lists.places.clear();
         *self.core.spare_lists.lock() = Some(std::mem::take(&mut self.lists));
     }
 }
@@ -318,7 +328,7 @@ impl<S: Store> Drop for Txn<'_, S> {
 impl<S: Store> Blocks for Txn<'_, S> {
     fn read(&self, block: u32, at: usize, buffer: &mut [u8]) {
         match self.lists.edited.iter().find(|e| e.block == block) {
-            Some(edited) => buffer.copy_from_slice(&edited.bytes[at..at + buffer.len()]),
+            Some(edited) => edited.read(&self.core.image, at, buffer),
             None => self.core.image.read(block, at, buffer),
         }
     }
@@ -365,6 +375,14 @@ pub(super) fn set_used<S: Store>(image: &Image<S>, geometry: &Geometry, run: Run
     } else {
         bits::clear(image.store(), word, place.bit, run.count)
     }
+}
+
+/// Reserved blocks are free again.
+fn unreserve<S: Store>(image: &Image<S>, run: Run) {
+    let store = image.store();
+    bits::clear(store, map_word(image, Bitmap::Reserved), run.block, run.count);
+    store.fetch_add(rt::FREE_BLOCKS, run.count);
+    image.note_free(run.block);
 }
 
 /// Freed blocks are nobody's: they need not be written.

@@ -1,11 +1,11 @@
 //! A volume's metrics for C (struct sabfs_metrics of c-shim/sabfs.h) and for JavaScript.
 
-use super::mount::{current, is_durable, of_handle, status};
+use super::mount::{current, of_handle, status};
+use super::numbers::{self, METRICS, STATS};
 use super::vtable::{sabfs_latency, sabfs_metrics, sabfs_volume};
 use crate::errno::Errno;
 use crate::persist::{Latency, Metrics};
-use crate::store::Store;
-use crate::store::runtime::{self as rt, Durability};
+use crate::store::runtime::Durability;
 
 fn latency(latency: Latency) -> sabfs_latency {
     let Latency { count, p50_us, p99_us, max_us } = latency;
@@ -60,58 +60,15 @@ unsafe extern "C" fn sabfs_volume_metrics(volume: *const sabfs_volume, out: *mut
     status(unsafe { of_handle(volume) }.map(|volume| unsafe { out.write(of(&volume.metrics())) }))
 }
 
-/// What `metrics()` of JavaScript shows, as numbers in the order that emscripten/mount.js names.
-const METRICS: usize = 30;
-
 /// JavaScript: fills in the metrics of the attached volume; zeros when there is none.
 ///
 /// # Safety
 /// `out` has room for `METRICS` numbers.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sabfs_metrics_numbers(out: *mut [f64; METRICS]) {
-    let numbers = current().map(|volume| {
-        let m = volume.metrics();
-        let linux = |errno: Option<Errno>| errno.map_or(0, Errno::linux);
-        let (commit, fsync) = (m.commit_latency, m.fsync_latency);
-        [
-            m.commits as f64,
-            m.commits_failed as f64,
-            m.journal_written_bytes as f64,
-            m.image_written_bytes as f64,
-            m.journal_flushes as f64,
-            m.image_flushes as f64,
-            m.checkpoints as f64,
-            m.fsyncs as f64,
-            m.fsyncs_failed as f64,
-            commit.count as f64,
-            commit.p50_us as f64,
-            commit.p99_us as f64,
-            commit.max_us as f64,
-            fsync.count as f64,
-            fsync.p50_us as f64,
-            fsync.p99_us as f64,
-            fsync.max_us as f64,
-            f64::from(m.change),
-            f64::from(m.written),
-            f64::from(m.durable),
-            f64::from(m.dirty_blocks),
-            f64::from(m.dirty_meta_blocks),
-            f64::from(m.quarantined_blocks),
-            f64::from(m.room_blocks),
-            f64::from(m.room_wanted_blocks),
-            f64::from(u8::from(m.room_short)),
-            f64::from(u8::from(m.keeper_up)),
-            f64::from(m.durability as u32),
-            f64::from(linux(m.failure)),
-            f64::from(linux(m.last_failure)),
-        ]
-    });
     // SAFETY: by the caller's promise.
-    unsafe { out.write(numbers.unwrap_or([0.0; METRICS])) }
+    unsafe { out.write(current().map_or([0.0; METRICS], numbers::metrics)) }
 }
-
-/// What `stats()` of JavaScript shows, as numbers in the order that emscripten/mount.js names.
-const STATS: usize = 9;
 
 /// JavaScript: fills in the statistics of the attached volume; zeros when there is none.
 ///
@@ -119,22 +76,7 @@ const STATS: usize = 9;
 /// `out` has room for `STATS` numbers.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sabfs_stats(out: *mut [f64; STATS]) {
-    let stats = current().and_then(|volume| {
-        let (shape, image, metrics) = (volume.statfs()?, volume.image(), volume.metrics());
-        let block = f64::from(shape.block_size_bytes);
-        let durable = is_durable(volume, metrics.change);
-        Ok([
-            f64::from(image.geometry().image_blocks()) * block,
-            shape.free_blocks as f64 * block,
-            f64::from(image.capacity_blocks()) * block,
-            f64::from(metrics.dirty_blocks),
-            f64::from(image.store().load(rt::USED_INODES)),
-            metrics.commits as f64,
-            (metrics.journal_written_bytes + metrics.image_written_bytes) as f64 / block,
-            (metrics.journal_flushes + metrics.image_flushes) as f64,
-            f64::from(u8::from(durable)),
-        ])
-    });
+    let stats = current().and_then(numbers::stats);
     // SAFETY: by the caller's promise.
     unsafe { out.write(stats.unwrap_or_default()) }
 }

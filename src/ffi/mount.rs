@@ -2,12 +2,14 @@
 //!
 //! A program has one volume at a time. All threads share one view of it.
 
-use super::open::{self, Host};
+use super::numbers;
+use super::open::Host;
 use super::own;
+use super::prepare::prepare;
 use super::vtable::{Options, sabfs_volume};
 use crate::errno::Errno;
 use crate::persist;
-use crate::store::clients::{self, ClientId, Sign};
+use crate::store::clients::{self, Sign};
 use crate::store::runtime::{self as rt, Durability, KeeperState, VolumeState};
 use crate::store::{Store, WasmStore};
 use crate::vfs::Volume;
@@ -40,8 +42,6 @@ static CURRENT: AtomicPtr<Mounted> = AtomicPtr::new(std::ptr::null_mut());
 
 /// How long a sleep lasts before a waiter looks around.
 const SLICE_MS: u32 = 50;
-/// Slots of a store, in names of clients.
-const SLOTS: f64 = rt::CLIENTS_MAX as f64;
 /// How long a keeper that loads a volume may show no progress.
 const LIMIT_MS: u32 = 60_000;
 
@@ -122,14 +122,17 @@ pub(super) fn take(mut volume: Volume<WasmStore>) -> Result<(), Errno> {
 pub(super) fn format(store: WasmStore) -> Result<(), Errno> {
     let random = random();
     let [id, ..] = random.as_chunks::<4>().0 else { return Err(Errno::EIO) };
-    open::prepare(&store, Durability::Memory, u32::from_le_bytes(*id))?;
+    prepare(&store, Durability::Memory, u32::from_le_bytes(*id))?;
     let client = clients::claim(&store, sign())?;
     let volume = Volume::format(store, client, now_ns, random);
     take(volume.inspect_err(|_| clients::release(&store, client))?)
 }
 
 fn attach(store: WasmStore) -> Result<(), Errno> {
-    take(Volume::join(store, sign(), now_ns)?)
+    let volume = Volume::join(store, sign(), now_ns)?;
+    // All others may be too busy for that, and what is left here somebody recovers later.
+    let _: Result<(), Errno> = volume.recover_dead();
+    take(volume)
 }
 
 /// Waits until the outside store's keeper serves the volume.
@@ -201,18 +204,17 @@ extern "C" fn sabfs_detach() {
         own::close();
     }
     mounted.closed.store(true, Ordering::SeqCst);
-    // Whoever fails at this is dead to the others, who see to what it leaves.
-    let _: Result<(), Errno> = mounted.volume.detach();
+    // Whoever fails at this is dead to the others, who see to what it leaves. A page's main thread does not try again.
+    if mounted.volume.detach() == Err(Errno::EAGAIN) {
+        clients::mark_dead(mounted.volume.image().store(), mounted.volume.client());
+    }
 }
 
 /// JavaScript: this program's name among the clients of its store, as `slot + 64 * serial`; 0 while it is attached
 /// to none.
 #[unsafe(no_mangle)]
 extern "C" fn sabfs_client() -> f64 {
-    current().map_or(0.0, |volume| {
-        let ClientId { slot, serial } = volume.client();
-        f64::from(slot) + f64::from(serial) * SLOTS
-    })
+    current().map_or(0.0, |volume| numbers::client_number(volume.client()))
 }
 
 /// JavaScript: a client of the store has died, of which `sabfs_client` gave the name; 0 for the keeper. What it
@@ -223,9 +225,7 @@ extern "C" fn sabfs_bury(name: f64) -> i32 {
         if name <= 0.0 {
             return volume.bury_keeper();
         }
-        // Slots count from 1.
-        let serial = ((name - 1.0) / SLOTS).floor();
-        volume.bury(ClientId { slot: (name - serial * SLOTS) as u32, serial: serial as u32 })
+        volume.bury(numbers::client_of(name))
     }))
 }
 
@@ -233,11 +233,6 @@ pub(super) fn current() -> Result<&'static Volume<WasmStore>, Errno> {
     // SAFETY: volumes are never freed once they were put there.
     let mounted = unsafe { CURRENT.load(Ordering::SeqCst).as_ref() };
     mounted.ok_or(Errno::ENODEV)?.open()
-}
-
-pub(super) fn is_durable(volume: &Volume<WasmStore>, change: u32) -> bool {
-    let image = volume.image();
-    image.durability() != Durability::Memory && persist::reached(image.store().load(rt::DURABLE), change)
 }
 
 /// JavaScript: asks for a commit of everything changed so far and does not wait; gives the count of
@@ -261,16 +256,8 @@ extern "C" fn sabfs_sync_begin() -> u32 {
 /// JavaScript: 0 when everything up to `change` is durable, 1 when not yet, or a negative errno.
 #[unsafe(no_mangle)]
 extern "C" fn sabfs_sync_state(change: u32) -> i32 {
-    let Ok(volume) = current() else { return -Errno::ENODEV.wasi() };
-    let store = volume.image().store();
-    let failure = store.load(rt::FAILURE);
-    let failed = store.load(rt::STATE) == VolumeState::Failed as u32;
-    let done = volume.image().durability() == Durability::Memory || is_durable(volume, change);
-    if done && !failed {
-        return 0;
+    match current().and_then(|volume| numbers::sync_state(volume, change)) {
+        Ok(done) => i32::from(!done),
+        Err(errno) => -errno.wasi(),
     }
-    if failure == 0 && !failed && store.load(rt::KEEPER_STATE) == KeeperState::Up as u32 {
-        return 1;
-    }
-    -Errno::from_linux(failure.cast_signed()).unwrap_or(Errno::EIO).wasi()
 }

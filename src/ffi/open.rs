@@ -2,9 +2,9 @@
 //! keeper.
 
 use super::device::JsDevice;
+use super::prepare::prepare;
 use crate::core::{Image, LoadError};
 use crate::errno::Errno;
-use crate::format::BLOCK_SIZE;
 use crate::persist::{Found, Keeper, OpenError, OpenOptions, Progress, Random, Stopwatch};
 use crate::store::runtime::{self as rt, Durability};
 use crate::store::{Store, WasmStore, clients};
@@ -62,18 +62,6 @@ impl From<Errno> for Failure {
     fn from(errno: Errno) -> Self {
         Self::Os(errno)
     }
-}
-
-/// Clears what an earlier volume left in the runtime region, but the claim, and makes a new one.
-pub(super) fn prepare(store: &WasmStore, durability: Durability, id: u32) -> Result<(), Errno> {
-    let capacity = rt::capacity_of_store(store.size_bytes());
-    if capacity == 0 {
-        return Err(Errno::EINVAL);
-    }
-    let end = rt::image_base_blocks(capacity) * BLOCK_SIZE as u64;
-    store.zero(0, rt::CLAIM);
-    store.zero(rt::CLAIM + 4, end - rt::CLAIM - 4);
-    Image::prepare(store, id, durability).map(drop)
 }
 
 /// Goes on with a volume that is in the store, whose keeper has paused or died: opens its files again, if

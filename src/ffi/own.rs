@@ -8,7 +8,7 @@
 
 use super::device::JsDevice;
 use super::mount::{self, HOST, status, take};
-use super::open;
+use super::{open, patience};
 use crate::errno::Errno;
 use crate::persist::{Keeper, Turn};
 use crate::store::runtime::{self as rt, Durability};
@@ -63,6 +63,9 @@ pub(super) fn commit(durable: bool) -> Result<(), Errno> {
 /// `fsync` of a program: in strict mode it waits for a remote device too. Nothing is locked meanwhile, as
 /// other parts of the program may run.
 pub(super) fn fsync(volume: &Volume<WasmStore>, ino: Ino) -> Result<(), Errno> {
+    if patience::can_suspend(volume) {
+        return patience::sync_suspended(volume, Some(ino));
+    }
     volume.counted(|| {
         let result = volume.fsync_uncounted(ino);
         if !REMOTE.load(Ordering::Relaxed) || volume.image().durability() != Durability::Strict {
@@ -79,6 +82,9 @@ pub(super) fn fsync(volume: &Volume<WasmStore>, ino: Ino) -> Result<(), Errno> {
 
 /// A synchronous write's commit, durable in relaxed mode too.
 pub(super) fn sync_durably(volume: &Volume<WasmStore>) -> Result<(), Errno> {
+    if patience::can_suspend(volume) {
+        return patience::sync_suspended(volume, None);
+    }
     volume.counted(|| {
         let result = volume.commit_durably();
         if !REMOTE.load(Ordering::Relaxed) || volume.image().durability() == Durability::Memory {

@@ -2,6 +2,7 @@
 
 use super::mount::{self, status};
 use super::own;
+use super::{locks, patience, space, xattr};
 use crate::errno::Errno;
 use crate::format::FileKind;
 use crate::store::WasmStore;
@@ -10,19 +11,22 @@ use std::ffi::{c_char, c_void};
 
 #[allow(missing_docs, non_camel_case_types, non_upper_case_globals, dead_code)]
 #[allow(clippy::all, clippy::pedantic, unreachable_pub, unsafe_op_in_unsafe_fn)]
-mod header {
+pub(super) mod header {
     include!(concat!(env!("OUT_DIR"), "/vtable.rs"));
 }
-use header::{sabfs_attr, sabfs_emit, sabfs_set_attr, sabfs_vtable};
-pub(super) use header::{sabfs_latency, sabfs_metrics, sabfs_options as Options, sabfs_volume};
+use header::{sabfs_attr, sabfs_set_attr, sabfs_vtable};
+pub(super) use header::{
+    sabfs_emit, sabfs_latency, sabfs_lock, sabfs_metrics, sabfs_options as Options, sabfs_space,
+    sabfs_volume,
+};
 
-type Handle = *const sabfs_volume;
+pub(super) type Handle = *const sabfs_volume;
 
 /// Runs an operation on the volume behind a handle.
 ///
 /// # Safety
 /// `handle` came from `sabfs_volume_current` and was not null.
-unsafe fn with<T>(
+pub(super) unsafe fn with<T>(
     handle: Handle,
     operation: impl FnOnce(&Volume<WasmStore>) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
@@ -30,11 +34,23 @@ unsafe fn with<T>(
     operation(unsafe { mount::of_handle(handle) }?)
 }
 
+/// As `with`, for an operation that waits for the store's locks and for its keeper.
+///
+/// # Safety
+/// As `with`.
+pub(super) unsafe fn run<T>(
+    handle: Handle,
+    operation: impl FnOnce(&Volume<WasmStore>) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    // SAFETY: by the caller's promise.
+    unsafe { with(handle, |volume| operation(volume).map_err(|errno| patience::explain(volume, errno))) }
+}
+
 /// The bytes of a C++ string.
 ///
 /// # Safety
 /// `start` and `count` name memory that stays as it is during the call.
-unsafe fn bytes<'a>(start: *const c_char, count: usize) -> &'a [u8] {
+pub(super) unsafe fn bytes<'a>(start: *const c_char, count: usize) -> &'a [u8] {
     if count == 0 {
         return &[];
     }
@@ -52,6 +68,7 @@ unsafe fn put_attr(out: *mut sabfs_attr, attr: &Attr) {
         atime_ns: attr.atime_ns,
         mtime_ns: attr.mtime_ns,
         ctime_ns: attr.ctime_ns,
+        btime_ns: attr.btime_ns,
         ino: attr.ino,
         generation: attr.generation,
         mode: attr.mode,
@@ -71,14 +88,20 @@ unsafe fn attr_of(
     operation: impl FnOnce(&Volume<WasmStore>) -> Result<Attr, Errno>,
 ) -> i32 {
     // SAFETY: by the caller's promise.
-    status(unsafe { with(handle, operation) }.map(|attr| unsafe { put_attr(out, &attr) }))
+    status(unsafe { run(handle, operation) }.map(|attr| unsafe { put_attr(out, &attr) }))
 }
 
 /// Hands one name to C++; false when it wants no more.
 ///
 /// # Safety
 /// `sink` is what `emit` expects.
-unsafe fn give(emit: sabfs_emit, sink: *mut c_void, name: &[u8], kind: FileKind, ino: Ino) -> bool {
+pub(super) unsafe fn give(
+    emit: sabfs_emit,
+    sink: *mut c_void,
+    name: &[u8],
+    kind: FileKind,
+    ino: Ino,
+) -> bool {
     let Some(emit) = emit else { return false };
     // SAFETY: by the caller's promise; the name lives until the call is over.
     unsafe { emit(sink, name.as_ptr().cast(), name.len(), kind.mode_bits(), ino) }
@@ -149,21 +172,21 @@ unsafe extern "C" fn symlink(
 }
 
 unsafe extern "C" fn readlink(volume: Handle, ino: u32, sink: *mut c_void, emit: sabfs_emit) -> i32 {
-    status(unsafe { with(volume, |v| v.readlink(ino)) }.map(|target| {
+    status(unsafe { run(volume, |v| v.readlink(ino)) }.map(|target| {
         unsafe { give(emit, sink, &target, FileKind::Symlink, ino) };
     }))
 }
 
 unsafe extern "C" fn link(volume: Handle, ino: u32, dir: u32, name: *const c_char, len: usize) -> i32 {
-    status(unsafe { with(volume, |v| v.link(ino, dir, bytes(name, len)).map(drop)) })
+    status(unsafe { run(volume, |v| v.link(ino, dir, bytes(name, len)).map(drop)) })
 }
 
 unsafe extern "C" fn unlink(volume: Handle, dir: u32, name: *const c_char, len: usize) -> i32 {
-    status(unsafe { with(volume, |v| v.unlink(dir, bytes(name, len))) })
+    status(unsafe { run(volume, |v| v.unlink(dir, bytes(name, len))) })
 }
 
 unsafe extern "C" fn rmdir(volume: Handle, dir: u32, name: *const c_char, len: usize) -> i32 {
-    status(unsafe { with(volume, |v| v.rmdir(dir, bytes(name, len))) })
+    status(unsafe { run(volume, |v| v.rmdir(dir, bytes(name, len))) })
 }
 
 unsafe extern "C" fn rename(
@@ -178,10 +201,10 @@ unsafe extern "C" fn rename(
 ) -> i32 {
     let Some(flags) = RenameFlags::from_bits(flags) else { return -Errno::EINVAL.wasi() };
     let (from, to) = unsafe { (bytes(from, from_len), bytes(to, to_len)) };
-    status(unsafe { with(volume, |v| v.rename(from_dir, from, to_dir, to, flags)) })
+    status(unsafe { run(volume, |v| v.rename(from_dir, from, to_dir, to, flags)) })
 }
 
-fn count_or_error(result: Result<usize, Errno>) -> i64 {
+pub(super) fn count_or_error(result: Result<usize, Errno>) -> i64 {
     match result {
         Ok(count) => count as i64,
         Err(errno) => -i64::from(errno.wasi()),
@@ -193,22 +216,22 @@ unsafe extern "C" fn read(volume: Handle, ino: u32, buffer: *mut u8, count: usiz
         return 0;
     }
     let buffer = unsafe { std::slice::from_raw_parts_mut(buffer, count) };
-    count_or_error(unsafe { with(volume, |v| v.read(ino, offset, buffer)) })
+    count_or_error(unsafe { run(volume, |v| v.read(ino, offset, buffer)) })
 }
 
 unsafe extern "C" fn write(volume: Handle, ino: u32, from: *const u8, count: usize, offset: u64) -> i64 {
     let from = unsafe { bytes(from.cast(), count) };
-    count_or_error(unsafe { with(volume, |v| v.write(ino, offset, from)) })
+    count_or_error(unsafe { run(volume, |v| v.write(ino, offset, from)) })
 }
 
 unsafe extern "C" fn read_dir(volume: Handle, dir: u32, sink: *mut c_void, emit: sabfs_emit) -> i32 {
     status(unsafe {
-        with(volume, |v| v.list(dir, &mut |name, ino, kind| give(emit, sink, name, kind, ino)))
+        run(volume, |v| v.list(dir, &mut |name, ino, kind| give(emit, sink, name, kind, ino)))
     })
 }
 
 unsafe extern "C" fn parent(volume: Handle, dir: u32, out: *mut u32) -> i32 {
-    status(unsafe { with(volume, |v| v.parent(dir)) }.map(|ino| unsafe { out.write(ino) }))
+    status(unsafe { run(volume, |v| v.parent(dir)) }.map(|ino| unsafe { out.write(ino) }))
 }
 
 unsafe extern "C" fn name_of(
@@ -218,13 +241,13 @@ unsafe extern "C" fn name_of(
     sink: *mut c_void,
     emit: sabfs_emit,
 ) -> i32 {
-    status(unsafe { with(volume, |v| v.name_of(dir, child)) }.map(|name| {
+    status(unsafe { run(volume, |v| v.name_of(dir, child)) }.map(|name| {
         unsafe { give(emit, sink, &name, FileKind::Directory, child) };
     }))
 }
 
 unsafe extern "C" fn hold(volume: Handle, ino: u32, generation: u32) -> i32 {
-    status(unsafe { with(volume, |v| v.hold_generation(ino, generation)) })
+    status(unsafe { run(volume, |v| v.hold_generation(ino, generation)) })
 }
 
 unsafe extern "C" fn forget(volume: Handle, ino: u32) {
@@ -238,11 +261,11 @@ unsafe extern "C" fn forget(volume: Handle, ino: u32) {
 }
 
 unsafe extern "C" fn fsync(volume: Handle, ino: u32) -> i32 {
-    status(unsafe { with(volume, |v| own::fsync(v, ino)) })
+    status(unsafe { run(volume, |v| own::fsync(v, ino)) })
 }
 
 unsafe extern "C" fn sync_durably(volume: Handle) -> i32 {
-    status(unsafe { with(volume, own::sync_durably) })
+    status(unsafe { run(volume, own::sync_durably) })
 }
 
 static VTABLE: sabfs_vtable = sabfs_vtable {
@@ -264,6 +287,18 @@ static VTABLE: sabfs_vtable = sabfs_vtable {
     hold: Some(hold),
     forget: Some(forget),
     fsync: Some(fsync),
+    lock: Some(locks::lock),
+    unlock: Some(locks::unlock),
+    test_lock: Some(locks::test_lock),
+    release_locks: Some(locks::release_locks),
+    statfs: Some(space::statfs),
+    allocate: Some(space::allocate),
+    copy_range: Some(space::copy_range),
+    seek: Some(space::seek),
+    get_xattr: Some(xattr::get),
+    list_xattr: Some(xattr::list),
+    set_xattr: Some(xattr::set),
+    remove_xattr: Some(xattr::remove),
     sync_durably: Some(sync_durably),
 };
 

@@ -106,6 +106,85 @@ pub fn find<'a>(
     Err(Corrupt::Dirent { inode: directory, block, at })
 }
 
+/// What one pass over a leaf tells of a name: where it is, or where it could be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Survey {
+    /// Its record.
+    pub found: Option<Found>,
+    /// When there is none: the first record with room for the name behind its own.
+    pub gap: Option<Gap>,
+    /// When there is none: all room, in bytes.
+    pub room: usize,
+}
+
+/// The record of a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Offset in the block.
+    pub at: usize,
+    /// Length of the record.
+    pub len: usize,
+    /// The inode.
+    pub inode: u32,
+    /// Its kind.
+    pub kind: FileKind,
+    /// Offset and length of the record before it.
+    pub previous: Option<(usize, usize)>,
+}
+
+/// Room behind a name, or in an unused record.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap {
+    /// Offset of the record.
+    pub at: usize,
+    /// What the record's own name takes of it.
+    pub used: usize,
+    /// Bytes behind that.
+    pub len: usize,
+}
+
+/// Looks for a name, and for room for it, in a leaf that was copied out. Of other records only lengths are looked at.
+pub fn survey(
+    leaf: &[u8],
+    hash: u64,
+    name: &[u8],
+    directory: u32,
+    block: u32,
+) -> Result<Survey, Corrupt> {
+    let (wanted, need) = (hash.to_le_bytes(), record_len(name.len()));
+    let malformed = |at: usize| {
+        let at = u16::try_from(at).unwrap_or(u16::MAX);
+        Corrupt::Dirent { inode: directory, block, at }
+    };
+    let (mut survey, mut previous) = (Survey::default(), None);
+    let mut at = HEADER_SIZE_BYTES;
+    while at < BLOCK_SIZE {
+        let fixed = leaf.get(at..at + FIXED).ok_or_else(|| malformed(at))?;
+        let unused = fixed[8..12] == [0; 4];
+        let len = usize::from(u16::from_le_bytes([fixed[12], fixed[13]]));
+        let used = if unused { 0 } else { record_len(usize::from(fixed[14])) };
+        if len < FIXED || !len.is_multiple_of(8) || at + len > BLOCK_SIZE || used > len {
+            return Err(malformed(at));
+        }
+        if fixed[..8] == wanted && !unused {
+            let record = parse(leaf, at).ok_or_else(|| malformed(at))?;
+            if record.name == name {
+                let Dirent { inode, kind, .. } = record;
+                survey.found = Some(Found { at, len, inode, kind, previous });
+                break;
+            }
+        }
+        let slack = len - used;
+        if survey.gap.is_none() && slack >= need {
+            survey.gap = Some(Gap { at, used, len: slack });
+        }
+        survey.room += slack;
+        previous = Some((at, len));
+        at += len;
+    }
+    Ok(survey)
+}
+
 /// Walks the records of a leaf that was copied out; stops at the first malformed one.
 pub struct Records<'a> {
     leaf: &'a [u8],

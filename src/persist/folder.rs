@@ -9,7 +9,8 @@
 //! taken for the owner: on Linux field 22 of `/proc/PID/stat`, which counts from the start of the machine, and
 //! `/proc/sys/kernel/random/boot_id`, as a lock outlives a failure of the power and machines start much
 //! the same each time; elsewhere what `ps -o lstart= -p PID` prints, trimmed. The lock is stale when no process has
-//! that number and start.
+//! that number and start. Programs in Node add `thread` and `threadStart`, in the same words, which are for threads of the
+//! same process: one that was ended has left the volume to the others.
 //!
 //! How it is taken: the line is written to a file of another name, which is then hard-linked to `lock`. A
 //! link to a name that exists fails, so exactly one process succeeds, and nobody sees half a line. A stale
@@ -308,6 +309,8 @@ mod tests {
         let owner = Owner { pid: 4711, start: "8612345".to_owned() };
         assert_eq!(owner.line(), "{\"pid\":4711,\"start\":\"8612345\"}\n");
         assert_eq!(Owner::parse(&owner.line()), Some(owner.clone()));
+        let more = "{\"pid\":4711,\"start\":\"8612345\",\"thread\":4712,\"threadStart\":\"8612399\"}\n";
+        assert_eq!(Owner::parse(more), Some(owner.clone()));
         assert_eq!(Owner::parse("{ \"start\" : \"8612345\", \"pid\" : 4711 }"), Some(owner));
         for bad in
             ["", "{}", "{\"pid\":4711}", "{\"pid\":x,\"start\":\"1\"}", "{\"pid\":1,\"start\":\"1"]

@@ -62,7 +62,7 @@ pub use recovery::{Found, OpenOptions, Opened, Phase, Progress, open_volume};
 #[cfg(any(test, feature = "sim"))]
 pub use rules::{Rule, Rules};
 pub use wait::{
-    KEEPER_SILENT_MS, reached, request_commit, request_flush, ring, stop_keeper, wait_committed,
+    Asked, KEEPER_SILENT_MS, reached, request_commit, request_flush, ring, stop_keeper, wait_committed,
     wait_durable, wait_room, want_room,
 };
 

@@ -80,54 +80,135 @@ pub fn ring<S: Store + ?Sized>(store: &S) {
     store.notify(rt::KEEPER_BELL, 1);
 }
 
+/// What the keeper was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    goal: Goal,
+    patience: Patience,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Goal {
+    /// Nothing: the store has no keeper and needs none.
+    None,
+    /// Everything up to a change is written.
+    Written(u32),
+    /// Everything up to a change is durable.
+    Durable(u32),
+    /// The image file has room for so many blocks.
+    Room(u32),
+}
+
+impl Asked {
+    /// Asks for a commit of everything up to `change`, as the store's durability says or, if `durable`, so that it
+    /// survives in any case. Quarantined blocks that a durable commit covers are free then.
+    pub fn commit<S: Store>(image: &Image<S>, change: u32, durable: bool) -> Self {
+        let goal = match image.durability() {
+            Durability::Memory => Goal::None,
+            Durability::Relaxed if !durable => Goal::Written(change),
+            _ => Goal::Durable(change),
+        };
+        let asked = Self { goal, patience: Patience::new(image.store(), KEEPER_SILENT_MS) };
+        if !asked.is_reached(image.store().load(asked.word())) {
+            match goal {
+                Goal::Durable(_) => request_flush(image, change),
+                _ => request_commit(image, change),
+            }
+        }
+        asked
+    }
+
+    /// Asks for room for `blocks` blocks in the image file: what operations do that make blocks which nothing can free
+    /// again.
+    pub fn room<S: Store>(image: &Image<S>, blocks: u32) -> Self {
+        let store = image.store();
+        want_room(store, blocks);
+        request_commit(image, store.load(rt::WANTED));
+        Self { goal: Goal::Room(blocks), patience: Patience::new(store, KEEPER_SILENT_MS) }
+    }
+
+    /// Offset of the word that tells how far the keeper is.
+    pub fn word(&self) -> u64 {
+        match self.goal {
+            Goal::Written(_) => rt::WRITTEN,
+            Goal::None | Goal::Durable(_) => rt::DURABLE,
+            Goal::Room(_) => rt::ROOM_BLOCKS,
+        }
+    }
+
+    fn is_reached(&self, seen: u32) -> bool {
+        match self.goal {
+            Goal::None => true,
+            Goal::Written(change) | Goal::Durable(change) => reached(seen, change),
+            Goal::Room(blocks) => seen >= blocks,
+        }
+    }
+
+    /// None when it is done, otherwise what the word holds meanwhile.
+    ///
+    /// `EIO`, `ENOSPC` or `EDQUOT` when the device refused (the changes stay in the store and the keeper goes on
+    /// trying), `EIO` when no keeper serves the store.
+    pub fn poll<S: Store + ?Sized>(&self, store: &S) -> Result<Option<u32>, Errno> {
+        let seen = store.load(self.word());
+        if self.is_reached(seen) {
+            return Ok(None);
+        }
+        if store.load(rt::FAILURE) != 0 || store.load(rt::KEEPER_STATE) != KeeperState::Up as u32 {
+            // The keeper publishes before it complains or stops: look once more.
+            return if self.is_reached(store.load(self.word())) {
+                Ok(None)
+            } else {
+                Err(failure(store))
+            };
+        }
+        Ok(Some(seen))
+    }
+
+    /// Accounts for time in which nothing came of it. `ETIMEDOUT` when the keeper is silent.
+    pub fn spend<S: Store + ?Sized>(&mut self, store: &S, passed_ms: u32) -> Result<(), Errno> {
+        self.patience.spend(store, passed_ms)?;
+        // A keeper that took the wish may have died before it served it.
+        if let Goal::Room(blocks) = self.goal
+            && store.load(rt::ROOM_WANTED) < blocks
+            && store.load(rt::ROOM_BLOCKS) < blocks
+        {
+            want_room(store, blocks);
+            ring(store);
+        }
+        Ok(())
+    }
+
+    /// Waits until it is done. Errors as those of `poll` and `spend`.
+    pub fn wait<S: Store + ?Sized>(mut self, store: &S) -> Result<(), Errno> {
+        while let Some(seen) = self.poll(store)? {
+            if store.wait(self.word(), seen, SLICE_MS) == Wait::TimedOut {
+                self.spend(store, SLICE_MS)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Waits until everything up to `change` is committed, as the store's durability says: what `fsync`
 /// does.
 ///
 /// `EIO`, `ENOSPC` or `EDQUOT` when the device refused (the changes stay in the store and the keeper
 /// goes on trying), `EIO` when no keeper serves the store, `ETIMEDOUT` when the keeper is silent.
 pub fn wait_committed<S: Store>(image: &Image<S>, change: u32) -> Result<(), Errno> {
-    match image.durability() {
-        Durability::Memory => Ok(()),
-        Durability::Relaxed => wait_for(image, rt::WRITTEN, change, KEEPER_SILENT_MS),
-        Durability::Strict => wait_for(image, rt::DURABLE, change, KEEPER_SILENT_MS),
-    }
+    Asked::commit(image, change, false).wait(image.store())
 }
 
 /// Waits until everything up to `change` is durable, whatever the durability mode; quarantined blocks
 /// that `change` covers are free by then.
 pub fn wait_durable<S: Store>(image: &Image<S>, change: u32) -> Result<(), Errno> {
-    match image.durability() {
-        Durability::Memory => Ok(()),
-        _ => wait_for(image, rt::DURABLE, change, KEEPER_SILENT_MS),
-    }
+    Asked::commit(image, change, true).wait(image.store())
 }
 
-/// Waits until the image file has room for `blocks` blocks: what operations do that make blocks which
-/// nothing can free again.
+/// Waits until the image file has room for `blocks` blocks.
 ///
 /// Errors as those of [`wait_committed`].
 pub fn wait_room<S: Store>(image: &Image<S>, blocks: u32) -> Result<(), Errno> {
-    let store = image.store();
-    want_room(store, blocks);
-    request_commit(image, store.load(rt::WANTED));
-    let mut patience = Patience::new(store, KEEPER_SILENT_MS);
-    loop {
-        let seen = store.load(rt::ROOM_BLOCKS);
-        if seen >= blocks {
-            return Ok(());
-        }
-        if store.load(rt::FAILURE) != 0 || store.load(rt::KEEPER_STATE) != KeeperState::Up as u32 {
-            return if store.load(rt::ROOM_BLOCKS) >= blocks { Ok(()) } else { Err(failure(store)) };
-        }
-        if store.wait(rt::ROOM_BLOCKS, seen, SLICE_MS) == Wait::TimedOut {
-            patience.spend(store)?;
-            // A keeper that took the wish may have died before it served it.
-            if store.load(rt::ROOM_WANTED) < blocks {
-                want_room(store, blocks);
-                ring(store);
-            }
-        }
-    }
+    Asked::room(image, blocks).wait(image.store())
 }
 
 /// Notes for the keeper's next attempt that the image file is to have room for `blocks` blocks.
@@ -157,33 +238,7 @@ pub fn stop_keeper<S: Store>(image: &Image<S>) -> Result<(), Errno> {
             return Ok(());
         }
         if store.wait(rt::KEEPER_STATE, state, SLICE_MS) == Wait::TimedOut {
-            patience.spend(store)?;
-        }
-    }
-}
-
-fn wait_for<S: Store>(image: &Image<S>, word: u64, change: u32, silent_ms: u32) -> Result<(), Errno> {
-    let store = image.store();
-    if reached(store.load(word), change) {
-        return Ok(());
-    }
-    if word == rt::DURABLE {
-        request_flush(image, change)
-    } else {
-        request_commit(image, change)
-    }
-    let mut patience = Patience::new(store, silent_ms);
-    loop {
-        let seen = store.load(word);
-        if reached(seen, change) {
-            return Ok(());
-        }
-        if store.load(rt::FAILURE) != 0 || store.load(rt::KEEPER_STATE) != KeeperState::Up as u32 {
-            // The keeper publishes before it complains or stops: look once more.
-            return if reached(store.load(word), change) { Ok(()) } else { Err(failure(store)) };
-        }
-        if store.wait(word, seen, SLICE_MS) == Wait::TimedOut {
-            patience.spend(store)?;
+            patience.spend(store, SLICE_MS)?;
         }
     }
 }
@@ -194,26 +249,35 @@ fn failure<S: Store + ?Sized>(store: &S) -> Errno {
 }
 
 /// How long the keeper has been silent, told by sleeps, since there is no clock everywhere.
+#[derive(Clone, Copy, Debug)]
 struct Patience {
     beat: u32,
     silent_ms: u32,
     limit_ms: u32,
+    /// The thread may wait no longer than this, whatever the keeper does.
+    brief: bool,
 }
 
 impl Patience {
     fn new<S: Store + ?Sized>(store: &S, limit_ms: u32) -> Self {
-        Self { beat: store.load(rt::KEEPER_BEAT), silent_ms: 0, limit_ms }
+        let patience_ms = store.patience_ms();
+        Self {
+            beat: store.load(rt::KEEPER_BEAT),
+            silent_ms: 0,
+            limit_ms: patience_ms.map_or(limit_ms, |ms| ms.min(limit_ms)),
+            brief: patience_ms.is_some(),
+        }
     }
 
     /// Accounts for a sleep that nothing ended.
-    fn spend<S: Store + ?Sized>(&mut self, store: &S) -> Result<(), Errno> {
+    fn spend<S: Store + ?Sized>(&mut self, store: &S, passed_ms: u32) -> Result<(), Errno> {
         let beat = store.load(rt::KEEPER_BEAT);
-        if beat != self.beat {
+        if beat != self.beat && !self.brief {
             self.beat = beat;
             self.silent_ms = 0;
             return Ok(());
         }
-        self.silent_ms = self.silent_ms.saturating_add(SLICE_MS);
+        self.silent_ms = self.silent_ms.saturating_add(passed_ms);
         if self.silent_ms >= self.limit_ms { Err(Errno::ETIMEDOUT) } else { Ok(()) }
     }
 }
@@ -257,7 +321,9 @@ mod tests {
         let image = image(Durability::Strict);
         assert_eq!(wait_committed(&image, 1), Err(Errno::EIO), "no keeper");
         image.store().store(rt::KEEPER_STATE, KeeperState::Up as u32);
-        assert_eq!(wait_for(&image, rt::DURABLE, 1, 100), Err(Errno::ETIMEDOUT));
+        let mut asked = Asked::commit(&image, 1, true);
+        asked.patience.limit_ms = 100;
+        assert_eq!(asked.wait(image.store()), Err(Errno::ETIMEDOUT));
         // An old complaint is not repeated, a new one is reported.
         image.store().store(rt::FAILURE, Errno::EDQUOT.linux().cast_unsigned());
         let other = Image::attach(image.store().clone(), 2).unwrap();
@@ -268,6 +334,25 @@ mod tests {
             other.store().store(rt::FAILURE, Errno::ENOSPC.linux().cast_unsigned());
         });
         assert_eq!(wait_committed(&image, 1), Err(Errno::ENOSPC));
+        keeper.join().unwrap();
+    }
+
+    #[test]
+    fn who_may_not_sleep_waits_no_longer_for_a_keeper_that_is_busy() {
+        let store = Arc::new(HeapStore::brief(rt::store_size_bytes(64), 200));
+        Image::prepare(&store, 1, Durability::Strict).unwrap();
+        let image = Image::attach(store.clone(), 1).unwrap();
+        store.store(rt::KEEPER_STATE, KeeperState::Up as u32);
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (busy, stopped) = (store.clone(), stop.clone());
+        let keeper = std::thread::spawn(move || {
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                busy.fetch_add(rt::KEEPER_BEAT, 1);
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(wait_committed(&image, 1), Err(Errno::ETIMEDOUT));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
         keeper.join().unwrap();
     }
 }

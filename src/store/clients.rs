@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0 u32 serial << 2 | state: 0 free, 1 claimed, 2 attached, 3 dead
-//!  4 u32, 8 u32 sign of life                                             12.. spare
+//!  4 u32, 8 u32 sign of life   12 u32 1: somebody of its program can go on with the keeper's work   16.. spare
 //! ```
 //!
 //! The slot's number, counted from 1, stands in lock words and for the bit of masks: whatever a client owns is
@@ -40,6 +40,8 @@ pub type Sign = [u32; 2];
 
 /// Where the sign of life lies in a slot.
 const SIGN_AT: u64 = 4;
+/// Where it says whether its program can run a keeper when another one that did so has died: the front end's business, too.
+const HEIR_AT: u64 = 12;
 
 fn word(slot: u32) -> u64 {
     debug_assert!(is_slot(slot));
@@ -79,6 +81,8 @@ pub fn claim<S: Store + ?Sized>(store: &S, sign: Sign) -> Result<u32, Errno> {
         _ => false,
     };
     let slot = slots().find(|&slot| take(slot)).ok_or(Errno::EUSERS)?;
+    // Who looked late may have meant the last client of the slot.
+    store.store(word(slot) + HEIR_AT, 0);
     set_sign(store, slot, sign);
     Ok(slot)
 }
@@ -109,6 +113,7 @@ pub fn id<S: Store + ?Sized>(store: &S, slot: u32) -> Option<ClientId> {
 /// Gives a slot back. Its client owns nothing any more.
 pub fn release<S: Store + ?Sized>(store: &S, slot: u32) {
     set_sign(store, slot, [0; 2]);
+    store.store(word(slot) + HEIR_AT, 0);
     store.store(word(slot), FREE);
 }
 
@@ -164,11 +169,14 @@ mod tests {
         assert_eq!(taken, slots().collect::<Vec<_>>());
         assert_eq!(claim(&store, [0; 2]), Err(Errno::EUSERS));
         let old = id(&store, 7).unwrap();
+        store.store(word(7) + HEIR_AT, 1);
         let sign = |slot| [SIGN_AT, SIGN_AT + 4].map(|at| store.load(word(slot) + at));
         assert_eq!((sign(7), sign(64)), ([7, !7], [64, !64]));
         release(&store, 7);
         assert_eq!(sign(7), [0, 0], "nobody hears of the next one by the last one's sign");
+        store.store(word(7) + HEIR_AT, 1);
         assert_eq!((id(&store, 7), claim(&store, [0; 2])), (None, Ok(7)));
+        assert_eq!(store.load(word(7) + HEIR_AT), 0, "what was said late was said of the last one");
         let new = id(&store, 7).unwrap();
         assert_ne!(old, new);
         assert!(!mark_dead(&store, old) && !is_dead(&store, 7), "that one has gone long ago");

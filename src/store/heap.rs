@@ -11,6 +11,9 @@ const PARKING: usize = 16;
 pub struct HeapStore {
     words: Box<[AtomicU32]>,
     parking: [(Mutex<()>, Condvar); PARKING],
+    /// As in a page's main thread.
+    #[cfg(test)]
+    patience_ms: Option<u32>,
 }
 
 impl HeapStore {
@@ -20,7 +23,18 @@ impl HeapStore {
         // SAFETY: AtomicU32 has the layout of u32 and zero is a valid value of it. Asking the
         // allocator for zeroed memory keeps untouched pages of a large volume uncommitted.
         let words = unsafe { Box::<[AtomicU32]>::new_zeroed_slice(count).assume_init() };
-        Self { words, parking: std::array::from_fn(|_| (Mutex::new(()), Condvar::new())) }
+        Self {
+            words,
+            parking: std::array::from_fn(|_| (Mutex::new(()), Condvar::new())),
+            #[cfg(test)]
+            patience_ms: None,
+        }
+    }
+
+    /// A store whose threads wait so long at most.
+    #[cfg(test)]
+    pub(crate) fn brief(size_bytes: u64, patience_ms: u32) -> Self {
+        Self { patience_ms: Some(patience_ms), ..Self::new(size_bytes) }
     }
 
     fn word(&self, offset: u64) -> &AtomicU32 {
@@ -41,6 +55,11 @@ impl HeapStore {
 }
 
 impl Store for HeapStore {
+    #[cfg(test)]
+    fn patience_ms(&self) -> Option<u32> {
+        self.patience_ms
+    }
+
     fn size_bytes(&self) -> u64 {
         self.words.len() as u64 * 4
     }

@@ -12,6 +12,7 @@
 
 use super::rules::{Rule, holds};
 use super::{Store, Wait};
+use crate::errno::Errno;
 use crossbeam_utils::Backoff;
 
 /// How long one sleep on a held lock lasts before the waiter looks around.
@@ -30,7 +31,8 @@ pub enum Taken {
     Not,
 }
 
-/// Takes the lock at `word` for `client` (1 or more); gives false when `timeout_ms` ran out.
+/// Takes the lock at `word` for `client` (1 or more); gives false when `timeout_ms`, or the thread's patience, ran
+/// out.
 pub fn lock<S: Store + ?Sized>(store: &S, word: u64, client: u32, timeout_ms: u32) -> bool {
     lock_or_inherit(store, word, client, timeout_ms, &|_| false) == Taken::Free
 }
@@ -55,7 +57,19 @@ pub fn lock_or_inherit<S: Store + ?Sized>(
         }
         backoff.snooze();
     }
-    let mut waited_ms = 0;
+    queue(store, word, client, timeout_ms, is_dead)
+}
+
+/// Takes the lock as one of those who sleep, or have slept, does.
+fn queue<S: Store + ?Sized>(
+    store: &S,
+    word: u64,
+    client: u32,
+    timeout_ms: u32,
+    is_dead: &dyn Fn(u32) -> bool,
+) -> Taken {
+    let timeout_ms = store.patience_ms().map_or(timeout_ms, |patience_ms| patience_ms.min(timeout_ms));
+    let (mine, mut waited_ms) = (client << 1, 0);
     loop {
         let seen = store.load(word);
         if seen == 0 {
@@ -91,6 +105,27 @@ pub fn lock_or_inherit<S: Store + ?Sized>(
     }
 }
 
+/// As `lock_or_inherit`, without a sleep, for who has slept elsewhere on what [`announce`] gave.
+pub fn lock_after_sleep<S: Store + ?Sized>(
+    store: &S,
+    word: u64,
+    client: u32,
+    is_dead: &dyn Fn(u32) -> bool,
+) -> Taken {
+    queue(store, word, client, 0, is_dead)
+}
+
+/// Says that somebody is going to sleep until the lock at `word` is given back: one sleeper is woken then. Gives what the word
+/// holds meanwhile; none when the lock is free.
+pub fn announce<S: Store + ?Sized>(store: &S, word: u64) -> Option<u32> {
+    let mut seen = store.load(word);
+    while seen != 0 && seen & WAITERS == 0 {
+        let now = store.compare_exchange(word, seen, seen | WAITERS);
+        seen = if now == seen { seen | WAITERS } else { now };
+    }
+    (seen != 0).then_some(seen)
+}
+
 /// Gives the lock at `word` back.
 pub fn unlock<S: Store + ?Sized>(store: &S, word: u64, client: u32) {
     let mine = client << 1;
@@ -98,6 +133,12 @@ pub fn unlock<S: Store + ?Sized>(store: &S, word: u64, client: u32) {
         store.store(word, 0);
         store.notify(word, 1);
     }
+}
+
+/// What it means that a lock of the store was not had in time: nothing for who may not sleep and gave up early, so that
+/// it can try again (`EAGAIN`); for others something is wrong (`EIO`).
+pub fn late<S: Store + ?Sized>(store: &S) -> Errno {
+    if store.patience_ms().is_some() { Errno::EAGAIN } else { Errno::EIO }
 }
 
 /// The client that holds the lock at `word`; 0 when it is free.
@@ -167,5 +208,16 @@ mod tests {
         assert!(!lock(&store, 0, 2, 10));
         unlock(&store, 0, 1);
         assert!(lock(&store, 0, 2, 10));
+    }
+
+    #[test]
+    fn who_may_not_sleep_gives_up_early() {
+        let store = HeapStore::brief(4096, 10);
+        assert!(lock(&store, 0, 1, 10));
+        assert!(!lock(&store, 0, 2, u32::MAX));
+        assert_eq!(late(&store), Errno::EAGAIN);
+        unlock(&store, 0, 1);
+        assert!(lock(&store, 0, 2, 0));
+        assert_eq!(late(&HeapStore::new(4096)), Errno::EIO);
     }
 }

@@ -68,6 +68,11 @@ pub trait Store: Send + Sync {
     ///
     /// Where the engine forbids sleeping (a browser's main thread) this spins for that long at most.
     fn wait(&self, offset: u64, expected: u32, timeout_ms: u32) -> Wait;
+    /// How long this thread may wait for others in all, in milliseconds, where it may not sleep; none: as long as it
+    /// takes.
+    fn patience_ms(&self) -> Option<u32> {
+        None
+    }
     /// Wakes at most `count` sleepers of the word; gives how many were woken.
     fn notify(&self, offset: u64, count: u32) -> u32;
 
@@ -118,6 +123,9 @@ impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
     }
     fn wait(&self, offset: u64, expected: u32, timeout_ms: u32) -> Wait {
         (**self).wait(offset, expected, timeout_ms)
+    }
+    fn patience_ms(&self) -> Option<u32> {
+        (**self).patience_ms()
     }
     fn notify(&self, offset: u64, count: u32) -> u32 {
         (**self).notify(offset, count)

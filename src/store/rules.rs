@@ -34,6 +34,8 @@ pub enum Rule {
     LookAgain,
     /// The bytes are not read after that.
     FenceBeforeLook,
+    /// What was found out about a name before the gate was taken counts only if the directory is as it was.
+    PlaceAsSeen,
     /// A writer says how far it is going to write into the change log before it does so.
     ReserveBeforeBytes,
     /// Bytes of the change log are not written before that is seen.

@@ -160,6 +160,14 @@ pub const COMMITS_FAILED: u64 = 476;
 /// Word: errno number (Linux) of the last of them, 0 when there was none.
 pub const LAST_FAILURE: u64 = 480;
 
+/// Start of what somebody needs to know who goes on with the volume when the program that runs its keeper has died
+/// or left: front ends write and read it (emscripten/heir.js), and it stays when a volume is put into the store.
+/// Words: the sign of life of who runs the keeper (two), a number of its program, the sign of life of the keeper (two), 1
+/// when it is put aside with its page; from 24 on the volume's name, from 92 on the folder that has its own, a word with the length before each.
+pub const HAND_OVER: u64 = 512;
+/// End of it.
+pub const HAND_OVER_END: u64 = CLIENTS;
+
 /// Clients that may be attached at once. A client is what can die by itself: a program with all its threads, or
 /// a worker or page with a view of its own.
 pub const CLIENTS_MAX: u64 = 64;

@@ -24,6 +24,9 @@ mod imports {
         /// As `memory.atomic.wait32`: 0 woken, 1 not equal, 2 timed out.
         pub fn sabfs_store_wait32(at: usize, expected: u32, timeout_ms: u32) -> u32;
         pub fn sabfs_store_notify(at: usize, count: u32) -> u32;
+        /// How long the calling thread may wait in milliseconds, 0: as long as it takes.
+        #[cfg(target_os = "emscripten")]
+        pub fn sabfs_store_patience() -> u32;
     }
 }
 
@@ -217,6 +220,15 @@ impl Store for WasmStore {
             0 => Wait::Woken,
             1 => Wait::NotEqual,
             _ => Wait::TimedOut,
+        }
+    }
+
+    #[cfg(target_os = "emscripten")]
+    fn patience_ms(&self) -> Option<u32> {
+        // SAFETY: gives a number.
+        match unsafe { imports::sabfs_store_patience() } {
+            0 => None,
+            patience_ms => Some(patience_ms),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::persist::ADMISSION_META_BLOCKS;
 use crate::store::clients::{self, ClientId, Sign};
 use crate::store::runtime as rt;
 use crate::store::{Store, lock};
+use std::sync::atomic::Ordering;
 
 impl<S: Store> Volume<S> {
     /// Attaches to a volume that is mounted in the store, in a slot of its own. `sign` is what somebody needs to hear
@@ -39,13 +40,20 @@ impl<S: Store> Volume<S> {
     }
 
     /// Leaves the store: gives back inodes that are held, locks, watchers and the slot. The view must not be used
-    /// after that.
+    /// after that. A thread that waits for a lock meanwhile gets `ENODEV`.
     ///
     /// `EIO` when the gate cannot be had: then this client counts as dead, so that others see to what it leaves.
+    /// `EAGAIN` when a brief view cannot have it by now: this can be called again.
     pub fn detach(&self) -> Result<(), Errno> {
         let image = self.image();
-        self.recover(image.client()).inspect_err(|_| {
-            clients::mark_dead(image.store(), self.client());
+        // A thread that waits for a lock must not get it as the slot's next client.
+        let held = self.held.lock();
+        self.left.store(true, Ordering::Relaxed);
+        drop(held);
+        self.recover(image.client()).inspect_err(|&errno| {
+            if errno != Errno::EAGAIN {
+                clients::mark_dead(image.store(), self.client());
+            }
         })
     }
 
@@ -72,8 +80,9 @@ impl<S: Store> Volume<S> {
         Ok(())
     }
 
-    /// Recovers whatever the dead have left; others may do the same at the same time.
-    pub(super) fn recover_dead(&self) -> Result<(), Errno> {
+    /// Recovers whatever those have left who are known to be dead; others may do the same at the same time. `EIO` when the
+    /// gate cannot be had.
+    pub fn recover_dead(&self) -> Result<(), Errno> {
         for slot in clients::slots() {
             if clients::is_dead(self.image().store(), slot) {
                 self.recover(slot)?;
@@ -90,7 +99,7 @@ impl<S: Store> Volume<S> {
         }
         if !clients::attach(image.store(), image.client()) {
             image.lock_gate_after_own()?;
-            self.give_all_back(Gate(image), image.client())?;
+            self.give_all_back(Gate::new(image), image.client())?;
         }
         Ok(())
     }

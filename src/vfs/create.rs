@@ -89,7 +89,7 @@ impl<S: Store> AsCaller<'_, S> {
         }
         check_name(name)?;
         let (now, caller) = (self.volume.now(), self.caller);
-        self.volume.mutate(|txn| {
+        self.volume.mutate_names([(dir, name)], |txn| {
             let mut parent = directory(txn, caller, dir)?;
             if txn.dir_lookup(&parent, name)?.is_some() {
                 return Err(Errno::EEXIST.into());

@@ -111,6 +111,13 @@ fn leave<S: Store>(core: &Core<S>, at: u64, client: u32) {
     clear_holder(store, at, client);
 }
 
+/// Takes this client's hold of an inode back. The caller has the gate.
+pub(super) fn leave_own<S: Store>(core: &Core<S>, ino: Ino) {
+    if let Some(at) = find(core, ino) {
+        leave(core, at, core.image.client());
+    }
+}
+
 /// Inodes that one call of `let_go` lets go: the gate is held meanwhile.
 const LET_GO_MAX: usize = 64;
 
@@ -182,9 +189,9 @@ impl<S: Store> Volume<S> {
         hold.remove();
         // Fails only while a client has the guard that nobody has called dead yet: these locks go with this client.
         let _ = self.release_locks(ino);
-        let Ok(_gate) = self.gate() else { return };
-        if let Some(at) = find(&self.core, ino) {
-            leave(&self.core, at, self.core.image.client());
+        match self.gate() {
+            Ok(_gate) => leave_own(&self.core, ino),
+            Err(_) => self.patience.give_back_later(ino),
         }
     }
 }

@@ -84,15 +84,19 @@ impl<S: Store> Watcher<S> {
                 return event;
             }
             let slice_ms = left_ms.min(SLICE_MS);
-            // Said first, then looked again: whoever has written meanwhile has either seen it or is seen.
-            self.store.store(rt::LOG_SLEEPERS, u32::from(holds(Rule::SayWhoSleeps)));
-            let event = self.next();
-            if event.is_some() {
-                return event;
+            if let Some(head) = self.fall_asleep() {
+                self.store.wait(rt::LOG_HEAD, head, slice_ms);
+                left_ms -= slice_ms;
             }
-            self.store.wait(rt::LOG_HEAD, self.cursor, slice_ms);
-            left_ms -= slice_ms;
         }
+    }
+
+    /// Says that this watcher is going to sleep. Gives what the log's head is while nothing happens, on which to sleep;
+    /// none when something has happened.
+    pub fn fall_asleep(&mut self) -> Option<u32> {
+        // Said first, then looked again: whoever has written meanwhile has either seen it or is seen.
+        self.store.store(rt::LOG_SLEEPERS, u32::from(holds(Rule::SayWhoSleeps)));
+        (self.store.load(rt::LOG_HEAD) == self.cursor).then_some(self.cursor)
     }
 
     /// The record at the cursor and where the next one begins; none when it has been written over.

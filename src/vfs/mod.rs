@@ -8,6 +8,8 @@
 
 mod access;
 mod acl;
+#[cfg(test)]
+mod admission;
 mod allocate;
 mod as_caller;
 mod atime;
@@ -26,6 +28,8 @@ mod links;
 mod locks;
 mod log;
 mod names;
+mod open;
+mod patience;
 mod recall;
 mod rename;
 mod seek;
@@ -33,6 +37,7 @@ mod sync;
 mod types;
 mod volume;
 mod walk;
+mod watched;
 mod xattr;
 
 pub use access::{Access, Caller, allowed, may_remove, setattr_allowed, xattr_allowed};
@@ -42,9 +47,12 @@ pub use atime::Atime;
 pub use files::{Handle, OpenFile, OpenFiles, OpenMode, Whence};
 pub use locks::{HeldLock, LockMode, LockOwner, LockRange, OwnerKind, Waiting};
 pub use log::{Event, Watcher};
+pub use open::OpenFlags;
+pub use patience::{Refusal, Sleep};
 pub use rename::RenameFlags;
 pub use sync::Committer;
 pub use types::{Attr, Entry, Ino, NewInode, SetAttr, StatFs, TimeChange};
 pub use volume::{Clock, Volume};
 pub use walk::{Purpose, WalkOptions};
+pub use watched::{TreeChange, TreeEvent, WatchedTree};
 pub use xattr::XattrFlags;

@@ -218,7 +218,7 @@ impl<S: Store> AsCaller<'_, S> {
         }
         check_name(name)?;
         let now = self.volume.now();
-        self.volume.mutate(|txn| {
+        self.volume.mutate_names([(dir, name)], |txn| {
             let mut parent = directory(txn, self.caller, dir)?;
             let entry = txn.dir_lookup(&parent, name)?.ok_or(Errno::ENOENT)?;
             self.caller.may_remove(&parent, &txn.inode(entry.inode)?)?;
@@ -241,7 +241,7 @@ impl<S: Store> AsCaller<'_, S> {
             _ => check_name(name)?,
         }
         let now = self.volume.now();
-        self.volume.mutate(|txn| {
+        self.volume.mutate_names([(dir, name)], |txn| {
             let mut parent = directory(txn, self.caller, dir)?;
             let entry = txn.dir_lookup(&parent, name)?.ok_or(Errno::ENOENT)?;
             let removed = txn.inode(entry.inode)?;

@@ -69,7 +69,8 @@ impl<S: Store> AsCaller<'_, S> {
         check_name(from)?;
         let now = self.volume.now();
         let (from, to) = (Side { dir: from_dir, name: from }, Side { dir: to_dir, name: to });
-        self.volume.mutate(|txn| rename(txn, self.caller, from, to, flags, now))
+        let names = [(from.dir, from.name), (to.dir, to.name)];
+        self.volume.mutate_names(names, |txn| rename(txn, self.caller, from, to, flags, now))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Volume;
 use super::types::Ino;
 use crate::errno::Errno;
-use crate::persist::{self, Metrics};
+use crate::persist::{self, Asked, Metrics};
 use crate::store::Store;
 use crate::store::runtime::{self as rt, Durability};
 
@@ -72,7 +72,7 @@ impl<S: Store> Volume<S> {
     pub(super) fn make_room(&self, blocks: u32) -> Result<(), Errno> {
         let image = &self.core.image;
         match &self.committer {
-            Committer::Keeper => persist::wait_room(image, blocks),
+            Committer::Keeper => self.wait_for(Asked::room(image, blocks)),
             Committer::Inline(commit) => {
                 persist::want_room(image.store(), blocks);
                 commit(true)
@@ -87,8 +87,7 @@ impl<S: Store> Volume<S> {
         }
         let change = image.store().load(rt::CHANGE);
         match &self.committer {
-            Committer::Keeper if durable => persist::wait_durable(image, change),
-            Committer::Keeper => persist::wait_committed(image, change),
+            Committer::Keeper => self.wait_for(Asked::commit(image, change, durable)),
             Committer::Inline(commit) => commit(durable),
         }
     }

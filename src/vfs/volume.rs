@@ -3,10 +3,12 @@
 
 use super::atime::Atime;
 use super::hold::Hold;
+use super::patience::Patience;
 use super::recall;
 use super::sync::Committer;
 use super::types::Ino;
-use crate::core::{self, Core, Error, Image, LoadError, Space, Txn, stripe_seq};
+use crate::core::rules::Rule;
+use crate::core::{self, Core, Error, Image, LoadError, Place, Space, Txn, stripe_seq};
 use crate::errno::Errno;
 use crate::persist::{Stopwatch, host_stopwatch};
 use crate::store::Store;
@@ -15,7 +17,7 @@ use crate::store::runtime::{self as rt, Durability, VolumeState};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Gives the time in nanoseconds since 1970.
 pub type Clock = fn() -> i64;
@@ -35,20 +37,40 @@ pub struct Volume<S: Store> {
     pub(super) id: u32,
     /// Inodes that this process holds.
     pub(super) held: Mutex<HashMap<Ino, Hold>>,
+    /// Whether this view has left the store; set while `held` is locked.
+    pub(super) left: AtomicBool,
     pub(super) committer: Committer,
     /// Measures how long calls of `fsync` take.
     pub(super) stopwatch: Option<Stopwatch>,
     pub(super) atime: Atime,
     /// Watchers of this process.
     pub(super) watchers: Arc<Mutex<u32>>,
+    pub(super) patience: Patience,
 }
 
 /// Opens the gate again, also when an operation panics.
-pub(super) struct Gate<'a, S: Store>(pub(super) &'a Image<S>);
+pub(super) struct Gate<'a, S: Store> {
+    /// None when the gate stays closed, as more operations are to come.
+    image: Option<&'a Image<S>>,
+}
+
+impl<'a, S: Store> Gate<'a, S> {
+    /// The gate of this image, which the caller has taken.
+    pub(super) fn new(image: &'a Image<S>) -> Self {
+        Self { image: Some(image) }
+    }
+
+    /// A gate that somebody else opens.
+    pub(super) fn kept(_image: &'a Image<S>) -> Self {
+        Self { image: None }
+    }
+}
 
 impl<S: Store> Drop for Gate<'_, S> {
     fn drop(&mut self) {
-        self.0.unlock_gate();
+        if let Some(image) = self.image {
+            image.unlock_gate();
+        }
     }
 }
 
@@ -106,10 +128,12 @@ impl<S: Store> Volume<S> {
             clock,
             id: recall::next_volume(),
             held: Mutex::default(),
+            left: AtomicBool::new(false),
             committer: Committer::Keeper,
             stopwatch: host_stopwatch(),
             atime: Atime::default(),
             watchers: Arc::default(),
+            patience: Patience::default(),
         }
     }
 
@@ -141,11 +165,6 @@ impl<S: Store> Volume<S> {
 
     pub(super) fn now(&self) -> i64 {
         (self.clock)()
-    }
-
-    pub(super) fn gate(&self) -> Result<Gate<'_, S>, Errno> {
-        self.core.image.lock_gate()?;
-        Ok(Gate(&self.core.image))
     }
 
     fn ready(&self) -> Result<(), Errno> {
@@ -211,25 +230,61 @@ impl<S: Store> Volume<S> {
         store.load(word) == before || !holds(Word::LookAgain)
     }
 
+    /// As `mutate`, for a change of names that the caller knows: where they are, or could be, is found out before the gate
+    /// is taken, so that others need not wait for that.
+    pub(super) fn mutate_names<const N: usize, T>(
+        &self,
+        names: [(Ino, &[u8]); N],
+        change: impl FnMut(&mut Txn<'_, S>) -> core::Result<T>,
+    ) -> Result<T, Errno> {
+        let places = names.map(|(dir, name)| self.survey(dir, name));
+        self.mutate_with(places, change)
+    }
+
+    /// Where a name is, or could be, and the sequence number of the directory's stripe at which it was so; none when
+    /// that was not to be seen at once.
+    fn survey(&self, dir: Ino, name: &[u8]) -> Option<(Place, u32)> {
+        let word = stripe_seq(dir);
+        let before = self.core.image.store().load(word);
+        if !before.is_multiple_of(2) {
+            return None;
+        }
+        let place = self.core.place(dir, name).ok()??;
+        self.undisturbed(word, before).then_some((place, before))
+    }
+
     /// Runs a mutation in a transaction under the gate and commits it if it succeeds.
     ///
     /// When there is no space it tries again after the volume has grown, a commit has freed what is
     /// quarantined, or the image file has got longer.
     pub(super) fn mutate<T>(
         &self,
+        change: impl FnMut(&mut Txn<'_, S>) -> core::Result<T>,
+    ) -> Result<T, Errno> {
+        self.mutate_with([], change)
+    }
+
+    fn mutate_with<const N: usize, T>(
+        &self,
+        mut places: [Option<(Place, u32)>; N],
         mut change: impl FnMut(&mut Txn<'_, S>) -> core::Result<T>,
     ) -> Result<T, Errno> {
-        let mut attempt = 0;
+        // More than none when it was refused before.
+        let mut attempt = self.patience.space_tries();
         loop {
             let gate = self.admitted_gate()?;
             let mut txn = Txn::begin(&self.core);
+            for (place, seq) in places.iter_mut().filter_map(Option::take) {
+                txn.hint(place, seq);
+            }
             match change(&mut txn).and_then(|value| txn.commit().map(|()| value)) {
                 Ok(value) => return Ok(value),
                 Err(Error::Os(Errno::ENOSPC)) => match self.core.next_space(attempt < SPACE_TRIES) {
                     Space::Quarantined => {
                         drop(gate);
-                        self.free_quarantine()?;
                         attempt += 1;
+                        self.patience.note_space_tries(attempt);
+                        self.free_quarantine()?;
                     }
                     Space::Room(blocks) => {
                         drop(gate);
@@ -258,6 +313,7 @@ impl<S: Store> Volume<S> {
                 store.load(rt::DIRTY_META_COUNT).saturating_add(store.load(rt::IN_FLIGHT_META_COUNT));
             if metas <= crate::persist::ADMISSION_META_BLOCKS
                 || self.core.image.durability() == Durability::Memory
+                || !self.core.image.rules().on(Rule::Admission)
             {
                 return Ok(gate);
             }

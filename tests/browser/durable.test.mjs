@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { launch, unavailable } from '../harness/browser.mjs';
+import { unavailable } from '../harness/browser.mjs';
 import { runInBrowser } from '../harness/run-program.mjs';
 import { serve } from '../harness/server.mjs';
+import { borrow } from '../harness/shared-browser.mjs';
 
 const skip = unavailable();
 const root = path.resolve(import.meta.dirname, '../..');
@@ -21,7 +22,7 @@ after(async () => {
 
 for (const durability of ['strict', 'relaxed', 'memory']) {
   test(`what makes changes durable, ${durability}`, { skip }, async (t) => {
-    const page = await launch({ t });
+    const page = await borrow(t);
     const sabfs = { path: '/opfs', durability, capacity: 16 << 20 };
     const result = await runInBrowser(page, server, 'durable-mt', { module: { sabfs }, args: ['/opfs'] });
     assert.deepEqual(result, { code: 0, stdout: '/opfs: 0 failures\n', stderr: '' });
@@ -29,7 +30,7 @@ for (const durability of ['strict', 'relaxed', 'memory']) {
 }
 
 test('in a worker, with a store of its own', { skip }, async (t) => {
-  const page = await launch({ t });
+  const page = await borrow(t);
   const sabfs = { path: '/opfs', access: 'own', capacity: 16 << 20 };
   const result = await runInBrowser(page, server, 'durable-st', { module: { sabfs }, args: ['/opfs'], worker: true });
   assert.deepEqual(result, { code: 0, stdout: '/opfs: 0 failures\n', stderr: '' });
@@ -37,14 +38,14 @@ test('in a worker, with a store of its own', { skip }, async (t) => {
 
 // Each call suspends the program until a worker has done what it was sent.
 test('on the main thread of a page without shared memory', { skip }, async (t) => {
-  const page = await launch({ t });
+  const page = await borrow(t);
   const sabfs = { path: '/opfs', capacity: 16 << 20 };
   const result = await runInBrowser(page, plain, 'durable-asyncify', { module: { sabfs }, args: ['/opfs'] });
   assert.deepEqual(result, { code: 0, stdout: '/opfs: 0 failures\n', stderr: '' });
 });
 
 test('the metrics of a volume in JavaScript', { skip }, async (t) => {
-  const page = await launch({ t });
+  const page = await borrow(t);
   await page.goto(`${server.url}/tests/harness/program.html`);
   const [before, state, ended] = await page.evaluate(`(async () => {
     const factory = (await import('${server.url}/dist/programs/suite-esm.mjs')).default;
@@ -62,4 +63,25 @@ test('the metrics of a volume in JavaScript', { skip }, async (t) => {
   assert.deepEqual([before.durable, before.written], [before.change, before.change]);
   assert.deepEqual([state.commits, state.flushes], [before.commits, before.journalFlushes + before.imageFlushes]);
   assert.equal(ended, 'ENODEV');
+});
+
+test('a page that is no longer seen asks that everything be durable, in relaxed mode too', { skip }, async (t) => {
+  const page = await borrow(t);
+  await page.goto(`${server.url}/tests/harness/program.html`);
+  const [wanted, change, wantedBefore] = await page.evaluate(`(async () => {
+    const factory = (await import('${server.url}/dist/programs/outlive-st-esm.mjs')).default;
+    const program = await factory({ print() {}, printErr() {} });
+    const volume = await program.mountSABFS({ path: '/opfs', capacity: 16 << 20, durability: 'relaxed' });
+    program.FS.writeFile('/opfs/file', 'seen');
+    const words = new Int32Array(volume.store.buffer), FLUSH_WANTED = 224 >> 2, before = words[FLUSH_WANTED];
+    const { change } = volume.metrics();
+    // No browser without a window says by itself that a page is hidden.
+    Object.defineProperty(document, 'visibilityState', { value: 'hidden' });
+    document.dispatchEvent(new Event('visibilitychange'));
+    const wanted = words[FLUSH_WANTED];
+    await volume.unmount();
+    return [wanted, change, before];
+  })()`);
+  assert.ok(change > wantedBefore);
+  assert.equal(wanted, change);
 });

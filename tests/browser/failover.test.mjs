@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { launch, unavailable } from '../harness/browser.mjs';
+import { unavailable } from '../harness/browser.mjs';
 import { runInBrowser } from '../harness/run-program.mjs';
 import { serve } from '../harness/server.mjs';
+import { borrow } from '../harness/shared-browser.mjs';
 
 const skip = unavailable();
 const root = path.resolve(import.meta.dirname, '../..');
@@ -32,7 +33,7 @@ async function work(browser, name, volume, ms, { keeper, durability, ...options 
 
 for (const durability of ['strict', 'relaxed']) {
   test(`${durability}: keepers are terminated, the program runs in a thread`, { skip }, async (t) => {
-    const browser = await launch({ t });
+    const browser = await borrow(t);
     // Chromium lets a worker that does not come to rest go on for two seconds.
     const prepare = '/tests/programs/end_keeper.mjs';
     const { stdout, stderr } = await work(browser, 'failover-mt', 'mt', MS, { durability, prepare });

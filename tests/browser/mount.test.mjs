@@ -6,10 +6,12 @@ import { after, before, test } from 'node:test';
 import { launch, temporaryProfile, unavailable } from '../harness/browser.mjs';
 import { runInBrowser } from '../harness/run-program.mjs';
 import { serve } from '../harness/server.mjs';
+import { borrow } from '../harness/shared-browser.mjs';
 
 const skip = unavailable();
 const root = path.resolve(import.meta.dirname, '../..');
-const scripts = ['devices.js', 'relay.js', 'keeper.js'].map((name) => fs.readFileSync(path.join(root, 'emscripten', name), 'utf8'));
+const scripts = ['devices.js', 'relay.js', 'watch.js', 'heir.js', 'keeper.js']
+  .map((name) => fs.readFileSync(path.join(root, 'emscripten', name), 'utf8'));
 // A program looks for its data beside the page.
 const locate = "export default (Module) => { Module.locateFile = (name) => '/dist/programs/' + name; };";
 const script = (body) => ({ type: 'text/javascript', body });
@@ -45,18 +47,18 @@ for (const program of ['suite-mt', 'suite-st']) {
   for (const access of ['two-memory', 'one-memory', 'javascript']) {
     for (const durability of ['memory', 'strict']) {
       test(`${program}: every operation by ${access}, ${durability}`, { skip }, async (t) => {
-        const page = await launch({ t });
+        const page = await borrow(t);
         ok(await run(page, program, { access, durability }));
       });
     }
   }
   test(`${program}: a store of its own`, { skip }, async (t) => {
-    const page = await launch({ t });
+    const page = await borrow(t);
     // The threads would need more memory beside the volume than the program has.
     ok(await run(page, program, { access: 'own', durability: 'memory', capacity: 16 << 20 }));
   });
   test(`${program}: a full volume recovers`, { skip }, async (t) => {
-    const page = await launch({ t });
+    const page = await borrow(t);
     ok(await run(page, program, { capacity: 4 << 20 }, ['/opfs', 'full']));
   });
 }
@@ -86,7 +88,7 @@ test('what was synced is there after a reload, a restart and a kill', { skip }, 
 });
 
 test('a volume is open once', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   await browser.goto(`${server.url}/blank.html`);
   const opened = await withModule(browser, `async (start) => {
     window.held = await start({ volume: 'held', capacity: ${CAPACITY} });
@@ -104,7 +106,7 @@ test('a volume is open once', { skip }, async (t) => {
 });
 
 test('mount, sync, unmount and mount again while the program runs', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   await browser.goto(`${server.url}/blank.html`);
   const result = await withModule(browser, `async (start) => {
     const module = await start(undefined);
@@ -125,7 +127,7 @@ test('mount, sync, unmount and mount again while the program runs', { skip }, as
 });
 
 test('errors say what helps', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   await browser.goto(`${server.url}/blank.html`);
   const cases = [
     [{ size: 1 }, 'EINVAL', /there is no option "size"; there are path, store, volume, capacity,/],
@@ -149,7 +151,7 @@ test('errors say what helps', { skip }, async (t) => {
 test('a page that is not isolated is told so, and can keep files in memory', { skip }, async (t) => {
   const plain = await serve({ roots: [root], routes, isolate: false });
   t.after(() => plain.close());
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   const result = await run(browser, 'suite-st', {}, ['/opfs'], plain).catch((error) => error);
   assert.match(String(result.stderr ?? result), /serve the page with Cross-Origin-Opener-Policy: same-origin/);
   ok(await run(browser, 'suite-st', { durability: 'memory' }, ['/opfs'], plain));
@@ -159,7 +161,7 @@ test('a policy that forbids embedded workers: the keeper comes from an address',
   const csp = "script-src 'self' 'unsafe-inline' 'unsafe-eval'; worker-src 'self'";
   const strict = await serve({ roots: [root], routes, csp });
   t.after(() => strict.close());
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   await browser.goto(`${strict.url}/blank.html`);
   const error = await withModule(browser, `(start) => start({ capacity: ${CAPACITY} })`, strict);
   assert.equal(error.code, 'EACCES');
@@ -168,7 +170,7 @@ test('a policy that forbids embedded workers: the keeper comes from an address',
 });
 
 test('mounting from C', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   const mount = (program, way, durability) => runInBrowser(browser, server, program,
     { module: {}, args: [way, `${program}-${way}`, durability] });
   for (const way of ['main', 'thread', 'threads', 'backend']) {
@@ -185,7 +187,7 @@ test('mounting from C', { skip }, async (t) => {
 });
 
 test('files that come with the program are put onto the volume', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   for (const program of ['preload-mt', 'preload-st']) {
     for (const count of [1, 2]) {
       const result = await runInBrowser(browser, server, program,
@@ -198,7 +200,7 @@ test('files that come with the program are put onto the volume', { skip }, async
 for (const program of ['closure-mt', 'closure-st']) {
   const missing = !fs.existsSync(path.join(root, 'dist/programs', `${program}.js`)) && 'there is no closure compiler';
   test(`${program}: minified by the closure compiler`, { skip: skip || missing }, async (t) => {
-    const browser = await launch({ t });
+    const browser = await borrow(t);
     ok(await run(browser, program, {}));
     ok(await run(browser, program, {}, ['/opfs', 'leave']));
     ok(await run(browser, program, {}, ['/opfs', 'find']));
@@ -206,7 +208,7 @@ for (const program of ['closure-mt', 'closure-st']) {
 }
 
 test('a mount that only reads writes nothing', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   ok(await run(browser, 'suite-mt', {}, ['/opfs', 'leave']));
   const files = () => browser.evaluate(`(async () => {
     const found = {};

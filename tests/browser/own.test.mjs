@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { browserName, launch, temporaryProfile, unavailable } from '../harness/browser.mjs';
 import { runInBrowser } from '../harness/run-program.mjs';
 import { serve } from '../harness/server.mjs';
+import { borrow } from '../harness/shared-browser.mjs';
 import { killBrowserWhen, outputRoute } from '../programs/kill_browser.mjs';
 
 const skip = unavailable();
@@ -68,7 +69,7 @@ async function withModule(page, sabfs, body) {
 }
 
 test('the pages of these tests are not isolated', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   await browser.goto(`${server.url}/blank.html`);
   assert.equal(await browser.evaluate('crossOriginIsolated'), false);
 });
@@ -76,7 +77,7 @@ test('the pages of these tests are not isolated', { skip }, async (t) => {
 for (const durability of ['strict', 'relaxed']) {
   const worker = true;
   test(`in a worker, ${durability}: every operation, a full volume`, { skip }, async (t) => {
-    const browser = await launch({ t });
+    const browser = await borrow(t);
     ok(await run(browser, 'suite-st', { durability }, ['/opfs'], { worker }));
     ok(await run(browser, 'suite-st', { durability, volume: 'small', capacity: 4 << 20 }, ['/opfs', 'full'], { worker }));
   });
@@ -95,7 +96,7 @@ for (const durability of ['strict', 'relaxed']) {
 }
 
 test('on the main thread, relaxed: every operation, a full volume', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   ok(await run(browser, 'suite-st', { durability: 'relaxed' }));
   ok(await run(browser, 'suite-st', { durability: 'relaxed', volume: 'small', capacity: 4 << 20 }, ['/opfs', 'full']));
 });
@@ -121,7 +122,7 @@ test('on the main thread, relaxed: what was handed over survives a kill', { skip
 });
 
 test('on the main thread, strict: refused, unless the program can be suspended', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   const refused = await run(browser, 'suite-st', { durability: 'strict' });
   assert.equal(refused.code, 'refused');
   assert.match(refused.stderr, /serve the page with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder/);
@@ -207,8 +208,25 @@ test('on the main thread: a quota that is used up', { skip: skip || (browserName
   assert.match(result.stdout, /^full: fsync of file \d+, EDQUOT$/m);
 });
 
+test('on the main thread: what is durable stays so while the keeper sees to the journal', { skip }, async (t) => {
+  const browser = await borrow(t);
+  const seen = await withModule(browser, { durability: 'relaxed' }, `async (module, volume) => {
+    module.FS.writeFile('/opfs/file', 'text');
+    await volume.sync();
+    const { blocksWritten } = volume.stats(), { port1, port2 } = new MessageChannel();
+    const turn = () => new Promise((resolve) => { port1.onmessage = resolve; port2.postMessage(0); });
+    let looks = 0, undurable = 0;
+    for (const end = performance.now() + 3000; performance.now() < end; looks++) {
+      await turn();
+      if (!volume.stats().durable) undurable++;
+    }
+    return [looks > 100, undurable, volume.stats().blocksWritten > blocksWritten];
+  }`);
+  assert.deepEqual(seen, [true, 0, true]);
+});
+
 test('on the main thread: mounted once, and free again', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   const durability = 'relaxed';
   const first = await withModule(browser, { durability }, `async (module, volume) => {
     window.volume = volume;

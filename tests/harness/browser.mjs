@@ -83,7 +83,10 @@ export async function launch({ browser = browserName(), profile, t, args, prefer
     if (child.exitCode !== null || child.signalCode !== null) resolve();
     else child.once('exit', resolve);
   });
-  const first = new Page(await driver.newPage());
+  const onConsole = (listener) => {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  };
 
   const self = {
     name: browser,
@@ -91,16 +94,27 @@ export async function launch({ browser = browserName(), profile, t, args, prefer
     pid: child.pid,
     console: lines,
     /** Calls the listener for each line from now on; returns what takes it away again. */
-    onConsole(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
+    onConsole,
+    /** page, goto, evaluate, screenshot, and newPage: another tab of the same profile, with goto, evaluate, screenshot and close. */
+    ...(await pagesOf(driver)),
+    /** The same with pages and storage of its own, console and onConsole; remove() closes its pages. One at a time. */
+    async newContext() {
+      const context = await driver.newContext(), since = lines.length;
+      return {
+        name: browser,
+        get console() { return lines.slice(since); },
+        onConsole,
+        ...(await pagesOf(context)),
+        remove: () => context.remove(),
+      };
     },
-    page: first,
-    goto: (...params) => first.goto(...params),
-    evaluate: (...params) => first.evaluate(...params),
-    screenshot: (...params) => first.screenshot(...params),
-    /** Another tab of the same profile, with goto, evaluate, screenshot and close. */
-    newPage: async () => new Page(await driver.newPage()),
+    isRunning: () => running.has(entry) && child.exitCode === null && child.signalCode === null,
+    /**
+     * Runs the task while Firefox tells nobody of its workers; the page and the task talk through the test's server, and there
+     * is no other way to talk to this page from then on. While somebody hears of them (WebDriver BiDi, Firefox 153) one in 50
+     * workers that a worker makes hangs, and its maker with it.
+     */
+    unobserved: (task) => (driver.unobserved ? driver.unobserved(task) : task()),
     /** A command of Chromium's DevTools protocol, to its first page. */
     command: (method, params) => driver.command(method, params),
     /** Ends all of the browser's processes at once and waits until they are gone. */
@@ -120,6 +134,18 @@ export async function launch({ browser = browserName(), profile, t, args, prefer
     await self.close();
   });
   return self;
+}
+
+// What a browser and its first page have in common.
+async function pagesOf(driver) {
+  const page = new Page(await driver.newPage());
+  return {
+    page,
+    goto: (...params) => page.goto(...params),
+    evaluate: (...params) => page.evaluate(...params),
+    screenshot: (...params) => page.screenshot(...params),
+    newPage: async () => new Page(await driver.newPage()),
+  };
 }
 
 class Page {

@@ -95,21 +95,40 @@ export async function startChromium({ binary, profile, report, args = [] }) {
 
   let first = true;
   const pages = [];
+  async function newPage() {
+    let targetId;
+    if (first) {
+      const { targetInfos } = await connection.send('Target.getTargets');
+      targetId = targetInfos.find((target) => target.type === 'page')?.targetId;
+      first = false;
+    }
+    if (!targetId) ({ targetId } = await connection.send('Target.createTarget', { url: 'about:blank' }));
+    const { sessionId } = await connection.send('Target.attachToTarget', { targetId, flatten: true });
+    const page = new Page(connection, sessionId, targetId, report);
+    await page.open();
+    pages.push(page);
+    return page;
+  }
   return {
     child,
-    async newPage() {
-      let targetId;
-      if (first) {
-        const { targetInfos } = await connection.send('Target.getTargets');
-        targetId = targetInfos.find((target) => target.type === 'page')?.targetId;
-        first = false;
-      }
-      if (!targetId) ({ targetId } = await connection.send('Target.createTarget', { url: 'about:blank' }));
-      const { sessionId } = await connection.send('Target.attachToTarget', { targetId, flatten: true });
-      const page = new Page(connection, sessionId, targetId, report);
-      await page.open();
-      pages.push(page);
-      return page;
+    newPage,
+    /** Pages whose storage goes when they do: {newPage, remove}. */
+    async newContext() {
+      const own = [];
+      return {
+        async newPage() {
+          const page = await newPage();
+          own.push(page);
+          return page;
+        },
+        async remove() {
+          const origins = new Set(own.flatMap((page) => [...page.origins].filter((origin) => origin.startsWith('http'))));
+          await Promise.all(own.map((page) => page.close().catch(() => {})));
+          for (const origin of origins) {
+            await pages[0].send('Storage.clearDataForOrigin', { origin, storageTypes: 'all' });
+          }
+        },
+      };
     },
     end: () => connection.send('Browser.close'),
     command: (method, params) => connection.send(method, params, pages[0]?.session),
@@ -120,6 +139,8 @@ class Page {
   // The documents (loader ids) that have loaded, and who waits for one.
   #loaded = new Set();
   #waiting = new Map();
+  // Where it has been.
+  origins = new Set();
 
   constructor(connection, session, target, report) {
     Object.assign(this, { connection, session, target, report });
@@ -183,6 +204,7 @@ class Page {
   }
 
   async goto(url, timeout) {
+    this.origins.add(new URL(url).origin);
     const { loaderId, errorText } = await this.send('Page.navigate', { url });
     if (errorText) throw new Error(`${url}: ${errorText}`);
     // No loader: a move within the page. The load may have ended before the answer came.

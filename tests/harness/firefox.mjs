@@ -41,9 +41,8 @@ export async function startFirefox({ binary, profile, report, preferences = {}, 
   let session;
   try {
     const endpoint = await withTimeout(findEndpoint(child), launchTimeout, 'Firefox does not start');
-    session = await Session.connect(`${endpoint}/session`);
-    await session.send('session.new', { capabilities: {} });
-    await session.send('session.subscribe', { events: ['log.entryAdded'] });
+    session = new Session(`${endpoint}/session`);
+    await session.begin();
   } catch (error) {
     child.kill('SIGKILL');
     throw error;
@@ -68,7 +67,26 @@ export async function startFirefox({ binary, profile, report, preferences = {}, 
       }
       return new Page(session, context);
     },
+    /** Pages with a storage of their own: {newPage, remove}. */
+    async newContext() {
+      const { userContext } = await session.send('browser.createUserContext');
+      return {
+        async newPage() {
+          return new Page(session, (await session.send('browsingContext.create', { type: 'tab', userContext })).context);
+        },
+        remove: () => session.send('browser.removeUserContext', { userContext }),
+      };
+    },
     end: () => session.send('browser.close'),
+    /** Runs the task while nobody can ask the browser anything. */
+    async unobserved(task) {
+      await session.end();
+      try {
+        return await task();
+      } finally {
+        await session.begin();
+      }
+    },
   };
 }
 
@@ -93,21 +111,30 @@ class Session {
   #waiting = new Map();
   onEvent = () => {};
 
-  static async connect(url) {
-    const session = new Session();
+  constructor(url) {
+    this.url = url;
+  }
+
+  async begin() {
     // Node's own, so that the tests need no package.
-    const socket = new WebSocket(url);
+    const socket = new WebSocket(this.url);
     await new Promise((resolve, reject) => {
       socket.onopen = resolve;
-      socket.onerror = (event) => reject(new Error(`${url}: ${event.message || 'no connection'}`));
+      socket.onerror = (event) => reject(new Error(`${this.url}: ${event.message || 'no connection'}`));
     });
-    session.socket = socket;
-    socket.onmessage = (event) => session.#receive(JSON.parse(event.data));
+    this.socket = socket;
+    socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
     socket.onclose = () => {
-      for (const { reject } of session.#waiting.values()) reject(new Error('the browser ended'));
-      session.#waiting.clear();
+      for (const { reject } of this.#waiting.values()) reject(new Error('the browser ended'));
+      this.#waiting.clear();
     };
-    return session;
+    await this.send('session.new', { capabilities: {} });
+    await this.send('session.subscribe', { events: ['log.entryAdded'] });
+  }
+
+  async end() {
+    await this.send('session.end');
+    this.socket.close();
   }
 
   send(method, params = {}) {

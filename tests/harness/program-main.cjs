@@ -9,9 +9,25 @@ const { createRequire } = require('node:module');
 const { pathToFileURL } = require('node:url');
 const vm = require('node:vm');
 
+// Emscripten's own writes to a pipe once, and fails or drops a part when that is full.
+function writer(fd) {
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  return (...parts) => {
+    let bytes = Buffer.from(`${parts.join(' ')}\n`);
+    while (bytes.length > 0) {
+      try {
+        bytes = bytes.subarray(fs.writeSync(fd, bytes));
+      } catch (error) {
+        if (error.code !== 'EAGAIN') throw error;
+        Atomics.wait(clock, 0, 0, 5);
+      }
+    }
+  };
+}
+
 async function main() {
   const { program, args, module: settings = {}, prepare } = JSON.parse(process.argv[2]);
-  globalThis.Module = { ...settings, arguments: args };
+  globalThis.Module = { print: writer(1), printErr: writer(2), ...settings, arguments: args };
   if (prepare) await (await import(pathToFileURL(path.resolve(prepare)))).default(globalThis.Module);
   Object.assign(globalThis, {
     require: createRequire(program),

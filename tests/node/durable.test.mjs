@@ -28,6 +28,21 @@ for (const program of ['durable-mt', 'durable-st']) {
   }
 }
 
+test('the names of a new volume are flushed with those of the folders made for it', { skip: process.platform !== 'linux' }, async (t) => {
+  const folder = temporary(t), record = path.join(folder, 'record'), recorder = path.join(import.meta.dirname, 'names-recorder.cjs');
+  const run = async () => {
+    fs.writeFileSync(record, '');
+    const env = { NODE_OPTIONS: `--require ${recorder}`, SABFS_RECORD: record };
+    const sabfs = { path: '/opfs', capacity: 16 << 20, folder: path.join(folder, 'new/deep'), volume: 'names' };
+    const result = await runInNode('durable-st', { module: { sabfs }, args: ['/opfs'], env });
+    assert.deepEqual(result, { code: 0, stdout: '/opfs: 0 failures\n', stderr: '' });
+    return fs.readFileSync(record, 'utf8').trim().split('\n').map((name) => path.relative(folder, name));
+  };
+  assert.deepEqual(await run(), ['new/deep/names', 'new/deep', 'new', '']);
+  // One that is there.
+  assert.deepEqual(await run(), ['new/deep/names']);
+});
+
 test('the metrics of a volume in JavaScript', async (t) => {
   const { default: factory } = await import(path.join(root, 'dist/programs/suite-esm.mjs'));
   const program = await factory({ print() {}, printErr() {} });

@@ -55,6 +55,10 @@ for (const [version, node] of nodes) {
     assert.deepEqual(fs.readdirSync(path.join(folder, 'default')).sort(), ['image', 'journal']);
   });
 
+  test(`Node ${version}: paths while mounts come and go`, { skip }, async (t) => {
+    ok(await run('mounts-st', { folder: temporary(t), durability: 'memory' }, ['/opfs'], { node }));
+  });
+
   test(`Node ${version}: a process ends when its files are closed, and not before`, { skip }, async (t) => {
     const keeper = path.join(root, 'tests/programs/slow_keeper.js');
     for (const program of ['suite-mt', 'suite-st']) {

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,10 @@
 #define SIZE_MAX_BYTES 40000
 /* Files that are open and have no name any more. */
 #define NAMELESS 3
+/* Emscripten's headers have it only with some macros set. */
+#ifndef F_OFD_SETLKW
+#define F_OFD_SETLKW 38
+#endif
 
 int share_tick(int place);
 
@@ -156,6 +161,30 @@ static void list(void) {
   }
 }
 
+/* Waits for a lock that others want, too; while it is held what was written under it stays. Whole-file locks and those of bytes do
+   not know of each other, so each kind has its place. */
+static void lock_others_out(void) {
+  char path[200];
+  snprintf(path, sizeof path, "%s/locked", common);
+  int fd = open(path, O_RDWR | O_CREAT, 0644), whole = next(2), kind = next(2) ? F_SETLKW : F_OFD_SETLKW;
+  if (fd < 0) return fail("open", path);
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 8};
+  if (whole ? flock(fd, LOCK_EX) : fcntl(fd, kind, &lock)) fail("lock", path);
+  int place = whole ? 0 : 100;
+  uint32_t mine[2] = {id, next(UINT32_MAX)}, found[2];
+  if (pwrite(fd, mine, sizeof mine, place) != sizeof mine) fail("write", path);
+  for (int look = 0; look < 4; look++) {
+    if (pread(fd, found, sizeof found, place) != sizeof found || memcmp(found, mine, sizeof mine)) {
+      printf("share %d: program %d has written what is locked\n", id, found[0]);
+      failures++;
+      break;
+    }
+  }
+  /* Or closing does it. */
+  lock.l_type = F_UNLCK;
+  if (next(2) && (whole ? flock(fd, LOCK_UN) : fcntl(fd, kind, &lock))) fail("unlock", path);
+  close(fd);
+}
 
 int main(int argc, char **argv) {
   if (argc != 5) return 2;
@@ -179,13 +208,14 @@ int main(int argc, char **argv) {
       create(file);
       continue;
     }
-    switch (next(8)) {
+    switch (next(9)) {
       case 0: create(file); break;
       case 1: append(file); break;
       case 2: cut(file); break;
       case 3: move(file); break;
       case 4: take_away(file); break;
       case 5: list(); break;
+      case 6: lock_others_out(); break;
       default: read_back(file);
     }
   }

@@ -9,10 +9,11 @@ use crate::core::count_free;
 use crate::core::rules::Rules;
 use crate::errno::Errno;
 use crate::store::clients::{self, ClientId};
+use crate::store::lock::SLICE_MS;
 use crate::store::mortal::{self, Mortal};
 use crate::store::runtime::{self as rt, Bitmap, Durability};
 use crate::store::{HeapStore, Store};
-use crate::vfs::{Ino, RenameFlags, SetAttr, Volume};
+use crate::vfs::{Ino, Refusal, RenameFlags, SetAttr, Volume};
 use shuttle::rand::{Rng, thread_rng};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,13 +34,15 @@ pub struct Seen {
     calls: AtomicU64,
     deaths: AtomicU64,
     accesses: AtomicU64,
+    refusals: AtomicU64,
 }
 
 impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [calls, deaths, accesses] =
-            [&self.calls, &self.deaths, &self.accesses].map(|count| count.load(Ordering::Relaxed));
-        write!(f, "{calls} calls, {deaths} deaths, {accesses} accesses")
+        let [calls, deaths, accesses, refusals] =
+            [&self.calls, &self.deaths, &self.accesses, &self.refusals]
+                .map(|count| count.load(Ordering::Relaxed));
+        write!(f, "{calls} calls, {deaths} deaths, {refusals} refusals, {accesses} accesses")
     }
 }
 
@@ -142,24 +145,79 @@ fn ask<S: Store>(volume: &Volume<S>, call: &Call) -> Answer {
 struct Front {
     store: Arc<ShuttleStore>,
     graves: Mutex<Vec<ClientId>>,
+    seen: Arc<Seen>,
+}
+
+/// How a client waits.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    /// In its calls.
+    Patient,
+    /// Between its calls, which are refused.
+    Brief,
+    /// As that, and under one gate for each call.
+    Keeping,
+}
+
+/// Calls until it is not refused.
+fn insist<T>(
+    client: &Client,
+    manner: Manner,
+    refusals: &AtomicU64,
+    call: impl Fn() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    if manner == Manner::Patient {
+        return call();
+    }
+    let mut before: Option<Refusal> = None;
+    loop {
+        client.be_brief(Some(0), before.as_ref());
+        let answer = match manner {
+            Manner::Keeping => client.keep_gate().and_then(|()| call()),
+            _ => call(),
+        };
+        client.give_gate();
+        if !matches!(answer, Err(Errno::EAGAIN)) {
+            if let Some(refusal) = before {
+                client.done_with(refusal);
+            }
+            return answer;
+        }
+        refusals.fetch_add(1, Ordering::Relaxed);
+        let mut refusal = client.refusal();
+        // The time that this takes is nobody's here.
+        while let Some(sleep) = refusal.poll(client, 0)? {
+            client.image().store().wait(sleep.word, sleep.value, SLICE_MS);
+        }
+        before = Some(refusal);
+    }
 }
 
 /// A client's life.
 fn live(id: ClientId, client: Client, life: Mortal<ShuttleStore>, front: &Front) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
+    let (seen, manners) =
+        (&*front.seen, [Manner::Patient, Manner::Patient, Manner::Brief, Manner::Keeping]);
+    let manner = manners[thread_rng().gen_range(0..manners.len())];
+    // What is not one operation takes the gate by itself.
+    let alone = if manner == Manner::Keeping { Manner::Brief } else { manner };
     let lives = mortal::run(|| {
         for _ in 0..CALLS {
             let grave = front.graves.lock().unwrap().pop();
             if let Some(grave) = grave {
-                client.bury(grave).unwrap();
+                insist(&client, alone, &seen.refusals, || client.bury(grave)).unwrap();
             }
             let call = some_call();
             events.push(Event { call: call.clone(), begun: front.store.time(), answer: None });
-            let answer = ask(&client, &call);
+            let answer = insist(&client, manner, &seen.refusals, || match ask(&client, &call) {
+                Answer::Error(Errno::EAGAIN) => Err(Errno::EAGAIN),
+                answer => Ok(answer),
+            });
+            let answer = answer.unwrap_or_else(Answer::Error);
             let last = events.last_mut().expect("just pushed");
             last.answer = Some((front.store.time(), answer));
         }
-        client.detach().unwrap();
+        insist(&client, alone, &seen.refusals, || client.detach()).unwrap();
     });
     life.dies_at(0, false);
     drop(client);
@@ -174,12 +232,12 @@ fn live(id: ClientId, client: Client, life: Mortal<ShuttleStore>, front: &Front)
 }
 
 /// One schedule.
-pub fn play(rules: Rules, deaths: bool, seen: &Seen) {
+pub fn play(rules: Rules, deaths: bool, seen: &Arc<Seen>) {
     let base = base();
     let heap = Arc::new(HeapStore::new(base.bytes.len() as u64));
     heap.write(0, &base.bytes);
     let store = ShuttleStore::new(heap.clone(), if deaths { 40 } else { 0 });
-    let front = Arc::new(Front { store: store.clone(), graves: Mutex::default() });
+    let front = Arc::new(Front { store: store.clone(), graves: Mutex::default(), seen: seen.clone() });
     let count = thread_rng().gen_range(3..=4);
     let mut dead = Vec::new();
     let clients: Vec<_> = (1..=count)

@@ -8,92 +8,10 @@ use crate::persist::rules::{Rule, Rules};
 use crate::persist::sim::{Rng, SimDevice, SimDisk};
 use crate::persist::{Keeper, Mark, OpenError, Turn, request_commit};
 use crate::store::clients::mark_keeper_dead;
+use crate::store::mortal::{self, Mortal};
 use crate::store::runtime::{self as rt, Bitmap, Durability, KeeperState};
-use crate::store::{HeapStore, Store, Wait};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use crate::store::{HeapStore, Store};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A keeper's view of a store, who dies at one of its accesses: that one and those that follow, of which
-/// only destructors make any, do not happen.
-#[derive(Clone)]
-struct Mortal {
-    store: Arc<HeapStore>,
-    /// Accesses left, 0 when it is dead.
-    left: Arc<AtomicU64>,
-}
-
-struct Died;
-
-impl Mortal {
-    fn new(store: &Arc<HeapStore>) -> Self {
-        Self { store: store.clone(), left: Arc::new(AtomicU64::new(u64::MAX)) }
-    }
-
-    /// Accounts for an access; false for one by the dead.
-    fn lives(&self) -> bool {
-        match self.left.load(Ordering::Relaxed) {
-            0 => false,
-            1 => {
-                self.left.store(0, Ordering::Relaxed);
-                resume_unwind(Box::new(Died));
-            }
-            left => {
-                self.left.store(left - 1, Ordering::Relaxed);
-                true
-            }
-        }
-    }
-}
-
-impl Store for Mortal {
-    fn size_bytes(&self) -> u64 {
-        self.store.size_bytes()
-    }
-    fn read(&self, offset: u64, buffer: &mut [u8]) {
-        if self.lives() {
-            self.store.read(offset, buffer);
-        }
-    }
-    fn write(&self, offset: u64, bytes: &[u8]) {
-        if self.lives() {
-            self.store.write(offset, bytes);
-        }
-    }
-    fn zero(&self, offset: u64, count: u64) {
-        if self.lives() {
-            self.store.zero(offset, count);
-        }
-    }
-    fn load(&self, offset: u64) -> u32 {
-        self.lives();
-        self.store.load(offset)
-    }
-    fn store(&self, offset: u64, value: u32) {
-        if self.lives() {
-            self.store.store(offset, value);
-        }
-    }
-    fn compare_exchange(&self, offset: u64, expected: u32, new: u32) -> u32 {
-        if self.lives() { self.store.compare_exchange(offset, expected, new) } else { expected }
-    }
-    fn fetch_add(&self, offset: u64, value: u32) -> u32 {
-        if self.lives() { self.store.fetch_add(offset, value) } else { 0 }
-    }
-    fn fetch_or(&self, offset: u64, value: u32) -> u32 {
-        if self.lives() { self.store.fetch_or(offset, value) } else { 0 }
-    }
-    fn fetch_and(&self, offset: u64, value: u32) -> u32 {
-        if self.lives() { self.store.fetch_and(offset, value) } else { 0 }
-    }
-    fn wait(&self, offset: u64, expected: u32, timeout_ms: u32) -> Wait {
-        self.lives();
-        self.store.wait(offset, expected, timeout_ms)
-    }
-    fn notify(&self, offset: u64, count: u32) -> u32 {
-        if self.lives() { self.store.notify(offset, count) } else { 0 }
-    }
-}
 
 /// The client number of all keepers.
 const KEEPER: u32 = 65;
@@ -135,7 +53,9 @@ impl World {
     /// A keeper, who dies at the `dies_at`-th access; none when that was while it opened.
     fn keeper(&mut self, resumes: bool, dies_at: Option<u64>) -> Option<MortalKeeper> {
         let mortal = Mortal::new(&self.store);
-        mortal.left.store(dies_at.unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Some(access) = dies_at {
+            mortal.dies_at(access, false);
+        }
         self.seed += 1;
         let mut keys = Rng::new(self.seed);
         let mut options = OpenOptions::new(UUID, Box::new(move || keys.next()));
@@ -148,22 +68,13 @@ impl World {
             Keeper::open(image, image_device, journal_device, options, Box::new(|| 0), &mut |_| ())
                 .map(|(keeper, _)| keeper)
         };
-        mortal_call(open).map(|opened| opened.unwrap_or_else(|error| panic!("{error}")))
+        mortal::run(open).map(|opened| opened.unwrap_or_else(|error| panic!("{error}")))
     }
 
     fn change(&mut self, count: usize) {
         for _ in 0..count {
             self.toy.mutate(&mut self.history);
         }
-    }
-}
-
-/// None when the keeper died of it.
-fn mortal_call<T>(call: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(value) => Some(value),
-        Err(payload) if payload.is::<Died>() => None,
-        Err(payload) => resume_unwind(payload),
     }
 }
 
@@ -193,13 +104,13 @@ fn trial(seed: u64, durability: Durability, rules: Rules) -> Result<(), String> 
     keeper.flush_now().unwrap();
     for _ in 0..1 + rng.below(4) {
         // Some die early and some late, some of them while they take over.
-        keeper.image().store().left.store(1 + rng.below(3_000) as u64, Ordering::Relaxed);
+        keeper.image().store().dies_at(1 + rng.below(3_000) as u64, false);
         for _ in 0..30 {
             world.change(1 + rng.below(3));
             if rng.chance(60) {
                 request_commit(&world.toy.image, world.store.load(rt::CHANGE));
             }
-            let served = mortal_call(|| match rng.below(8) {
+            let served = mortal::run(|| match rng.below(8) {
                 0 => keeper.flush_now().map(drop),
                 1 => keeper.checkpoint_now().map(drop),
                 _ => {
@@ -222,7 +133,7 @@ fn trial(seed: u64, durability: Durability, rules: Rules) -> Result<(), String> 
         loop {
             let dies_at = rng.chance(40).then(|| 1 + rng.below(600) as u64);
             if let Some(next) = world.keeper(true, dies_at) {
-                next.image().store().left.store(u64::MAX, Ordering::Relaxed);
+                next.image().store().dies_at(u64::MAX, false);
                 keeper = next;
                 break;
             }

@@ -22,6 +22,7 @@ use crate::errno::Errno;
 use crate::store::lock::Taken;
 use crate::store::runtime as rt;
 use crate::store::{Store, clients, lock};
+use std::sync::atomic::Ordering;
 use table::{Family, Lock, Table};
 pub use wait::Waiting;
 
@@ -159,7 +160,7 @@ impl<S: Store> Volume<S> {
     ///
     /// `EAGAIN` when somebody else's lock is in the way and `wait` says not to wait; otherwise `EDEADLK`
     /// when the owner, a process, would wait for itself, and `EINTR` when waiting was ended. `ENOLCK`
-    /// when there is no room, `EBADF` when this client does not hold the inode.
+    /// when there is no room, `EBADF` when this client does not hold the inode, `ENODEV` when it has left.
     pub fn lock(
         &self,
         ino: Ino,
@@ -292,7 +293,7 @@ impl<S: Store> Volume<S> {
                 guard.table().drop_client(owner);
                 Ok(guard)
             }
-            Taken::Not => Err(Errno::EIO),
+            Taken::Not => Err(lock::late(store)),
         }
     }
 
@@ -303,6 +304,9 @@ impl<S: Store> Volume<S> {
         work: impl FnOnce(Table<'_, S>) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
         let held = self.held.lock();
+        if self.left.load(Ordering::Relaxed) {
+            return Err(Errno::ENODEV);
+        }
         if !held.contains_key(&ino) {
             return Err(Errno::EBADF);
         }

@@ -225,9 +225,13 @@ impl<S: Store> Table<'_, S> {
         Ok((index, ticket))
     }
 
-    /// Takes a waiter out; others may have stood back for it.
-    pub fn leave_waiter(&self, index: u32, ino: u32) {
-        self.0.store(waiter_place(index), 0);
+    /// Takes a waiter out if it is there; others may have stood back for it.
+    pub fn leave_waiter(&self, index: u32, ticket: u32, ino: u32) {
+        let at = waiter_place(index);
+        if self.0.load(at) == 0 || self.0.load(at + 4) != ticket {
+            return;
+        }
+        self.0.store(at, 0);
         self.0.fetch_add(rt::LOCK_WAITING, u32::MAX);
         self.released(ino);
     }
@@ -235,17 +239,18 @@ impl<S: Store> Table<'_, S> {
     /// Takes out everything of a client and makes chains and counts anew, whatever they were.
     pub fn drop_client(&self, client: u32) {
         let store = self.0;
-        let waiters = (0..rt::LOCK_WAITERS_MAX).filter(|&index| {
-            let at = waiter_place(index);
-            let stays = store.load(at) != 0 && self.get(at).client != client;
-            if !stays {
+        let mut gone = Vec::new();
+        let (mut count, mut waiting) = (0, 0);
+        for at in (0..rt::LOCK_WAITERS_MAX).map(waiter_place) {
+            let ino = store.load(at);
+            if ino != 0 && self.get(at).client == client {
+                // Others may have stood back for it.
+                gone.push(ino);
                 store.store(at, 0);
             }
-            stays
-        });
-        store.store(rt::LOCK_WAITING, waiters.count() as u32);
-        let mut gone = Vec::new();
-        let mut count = 0;
+            waiting += u32::from(store.load(at) != 0);
+        }
+        store.store(rt::LOCK_WAITING, waiting);
         for head in 0..rt::LOCK_BUCKETS_COUNT {
             store.store(rt::LOCK_BUCKETS + head * rt::LOCK_BUCKET_SIZE_BYTES, 0);
         }
@@ -265,6 +270,7 @@ impl<S: Store> Table<'_, S> {
             count += u32::from(stays);
         }
         store.store(rt::LOCK_COUNT, count);
+        gone.sort_unstable();
         gone.dedup();
         for ino in gone {
             self.released(ino);

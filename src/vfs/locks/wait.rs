@@ -9,13 +9,13 @@
 //! they go in turn and a stream of shared locks lets an exclusive one through. It does so for a bounded
 //! time: the one before may be stopped or dead, or be waiting for something that this request's owner has.
 
-use super::OwnerKind;
-use super::Volume;
 use super::set;
 use super::table::{Family, Lock, Table, releases};
+use super::{Ino, OwnerKind, Volume};
 use crate::errno::Errno;
 use crate::store::lock::SLICE_MS;
 use crate::store::{Store, Wait};
+use std::sync::atomic::Ordering;
 
 /// How long a request stands back for earlier ones although it could be granted.
 const COURTESY_MS: u32 = 2 * SLICE_MS;
@@ -25,8 +25,10 @@ const COURTESY_MS: u32 = 2 * SLICE_MS;
 pub struct Waiting<'a> {
     /// About how long at most; none: as long as it takes.
     pub timeout_ms: Option<u32>,
-    /// Asked every now and then, at least every 50 ms: whether to give up.
+    /// Asked every now and then, at least every `slice_ms`: whether to give up.
     pub cancelled: Option<&'a (dyn Fn() -> bool + Sync)>,
+    /// How long one sleep lasts at most; none: 50 ms, which is the limit.
+    pub slice_ms: Option<u32>,
 }
 
 /// What came of an attempt.
@@ -51,10 +53,20 @@ impl<S: Store> Volume<S> {
     pub(super) fn acquire(&self, wanted: &Lock, wait: Option<&Waiting<'_>>) -> Result<(), Errno> {
         let mut place = None;
         let answer = self.acquire_from(wanted, wait, &mut place);
-        if let Some(Place { index, .. }) = place {
-            self.lock_guard()?.table().leave_waiter(index, wanted.ino);
+        if let Some(place) = place {
+            self.leave_waiters(place, wanted.ino)?;
         }
         answer
+    }
+
+    fn leave_waiters(&self, place: Place, ino: Ino) -> Result<(), Errno> {
+        let held = self.held.lock();
+        // Who has left the store waits for nothing there, and the slot may be another client's.
+        if !self.left.load(Ordering::Relaxed) {
+            self.lock_guard()?.table().leave_waiter(place.index, place.ticket, ino);
+        }
+        drop(held);
+        Ok(())
     }
 
     fn acquire_from(
@@ -71,12 +83,13 @@ impl<S: Store> Volume<S> {
             })?;
             let Attempt::Later { seen, free } = attempt else { return Ok(()) };
             let wait = wait.ok_or(Errno::EAGAIN)?;
+            let most_ms = wait.slice_ms.unwrap_or(SLICE_MS).clamp(1, SLICE_MS);
             let left_ms =
-                wait.timeout_ms.map_or(SLICE_MS, |timeout_ms| timeout_ms.saturating_sub(waited_ms));
+                wait.timeout_ms.map_or(most_ms, |timeout_ms| timeout_ms.saturating_sub(waited_ms));
             if left_ms == 0 || wait.cancelled.is_some_and(|cancelled| cancelled()) {
                 return Err(Errno::EINTR);
             }
-            let slice_ms = left_ms.min(SLICE_MS);
+            let slice_ms = left_ms.min(most_ms);
             let ended = self.core.image.store().wait(releases(wanted.ino), seen, slice_ms);
             if ended == Wait::TimedOut {
                 // Who is in the way may have died, and whoever buried it may have died at that.
