@@ -29,6 +29,7 @@ export async function startFirefox({ binary, profile, report, preferences = {}, 
     ([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});`,
   );
   fs.writeFileSync(path.join(profile, 'user.js'), lines.join('\n') + '\n');
+  copyStartupCache(profile);
   // Its own home: the user's configuration is neither read nor changed.
   const env = { ...process.env, HOME: profile, MOZ_CRASHREPORTER_DISABLE: '1' };
   // The sandbox does not start for root in a container.
@@ -88,6 +89,13 @@ export async function startFirefox({ binary, profile, report, preferences = {}, 
       }
     },
   };
+}
+
+// What Firefox has compiled of its own code, from a profile that was used before: a new one starts in two thirds of the time with it.
+function copyStartupCache(profile) {
+  const from = process.env.SABFS_FIREFOX_STARTUP_CACHE;
+  const to = path.join(profile, 'startupCache');
+  if (from && fs.existsSync(from) && !fs.existsSync(to)) fs.cpSync(from, to, { recursive: true });
 }
 
 // Firefox says on its error output where it listens.
