@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { launch, unavailable } from '../harness/browser.mjs';
+import { unavailable } from '../harness/browser.mjs';
 import { serve } from '../harness/server.mjs';
+import { borrow } from '../harness/shared-browser.mjs';
 
 const skip = unavailable();
 const root = path.resolve(import.meta.dirname, '../..');
@@ -40,7 +41,7 @@ const idle = `!document.querySelector('#terminal').classList.contains('busy')`;
 const logHas = (words) => `${text('#terminal .log')}.includes(${JSON.stringify(words)})`;
 
 test('the demo: the shell, the files, the volume, and a crash', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   await browser.goto(`${server.url}/index.html`);
   await until(browser, `${text('#state')} === 'running' && ${idle}`);
   assert.match(await browser.evaluate(text('#terminal .log')), /is new/);
@@ -77,7 +78,7 @@ test('the demo: the shell, the files, the volume, and a crash', { skip }, async 
 test('the demo says that isolation is missing', { skip }, async (t) => {
   const plain = await serve({ roots, isolate: false });
   t.after(() => plain.close());
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   await browser.goto(`${plain.url}/index.html`);
   await until(browser, `${text('#problem h2')} === 'The server does not isolate this page'`);
 });

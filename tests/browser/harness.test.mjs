@@ -8,6 +8,7 @@ import { launch, temporaryProfile, unavailable } from '../harness/browser.mjs';
 import { family } from '../harness/process-tree.mjs';
 import { runInBrowser } from '../harness/run-program.mjs';
 import { serve } from '../harness/server.mjs';
+import { borrow } from '../harness/shared-browser.mjs';
 
 const skip = unavailable();
 const root = path.resolve(import.meta.dirname, '../..');
@@ -52,7 +53,7 @@ const opfs = (request) => `new Promise((resolve, reject) => {
 })`;
 
 test('pages are isolated and answer', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   await browser.goto(`${server.url}/blank.html`);
   assert.deepEqual(await browser.evaluate('[crossOriginIsolated, location.pathname]'), [true, '/blank.html']);
   assert.equal(await browser.evaluate('undefined'), undefined);
@@ -75,7 +76,7 @@ test('pages are isolated and answer', { skip }, async (t) => {
 test('a page without the headers is not isolated', { skip }, async (t) => {
   const plain = await serve({ roots: [root], isolate: false });
   t.after(() => plain.close());
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   await browser.goto(`${plain.url}/blank.html`);
   assert.deepEqual(await browser.evaluate('[crossOriginIsolated, typeof SharedArrayBuffer]'), [false, 'undefined']);
 });
@@ -122,7 +123,7 @@ test('OPFS data are there after a restart and after a kill', { skip }, async (t)
 });
 
 test('a program runs in a page', { skip }, async (t) => {
-  const browser = await launch({ t });
+  const browser = await borrow(t);
   const result = await runInBrowser(browser, server, 'harness-hello', { args: ['a b', 'c'] });
   assert.deepEqual(result, { code: 3, stdout: 'hello a b c\n', stderr: 'thread ran\n' });
 });
