@@ -209,7 +209,7 @@ group_share() {
     record fail "the build of the native tool"
     return
   fi
-  local limit=600
+  local limit=1200
   if [ -n "$LONG" ]; then limit=3600; fi
   node_tests share $limit --test-timeout=${limit}000 --test-concurrency=1 tests/share/*.test.mjs
 }
