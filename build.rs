@@ -1,7 +1,7 @@
-//! Compiles the C++ side of the WasmFS backend and reads its C header.
+//! Reads the C header that the WasmFS backend's two sides share.
 //!
-//! The C++ interface of WasmFS is not stable, so the shim is compiled against the headers of the
-//! Emscripten that builds this crate.
+//! The C++ side, c-shim, is an archive of its own (emscripten/link/shim.mjs): the C++ interface of WasmFS is not stable, so
+//! it is compiled by the Emscripten that links the program.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=c-shim");
+    println!("cargo:rerun-if-changed=c-shim/vtable.h");
+    println!("cargo:rerun-if-changed=c-shim/sabfs.h");
     let feature = |name: &str| env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
     let target_os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if feature("WASMFS") && target_os == "emscripten" {
-        compile_shim(&emscripten("EMSCRIPTEN_ROOT"));
-        read_header(&emscripten("CACHE"));
+        read_header(&emscripten_cache());
     }
     if (feature("KEEPER") || feature("PAGE")) && target_os == "unknown" {
         // The helper module copies between the module's memory and the store, so the memory has to
@@ -23,48 +23,16 @@ fn main() {
     }
 }
 
-/// A folder that Emscripten names; `em-config` is there however it was installed.
-fn emscripten(what: &str) -> PathBuf {
+/// Where Emscripten has its system headers; `em-config` is there however it was installed.
+fn emscripten_cache() -> PathBuf {
     println!("cargo:rerun-if-env-changed=EM_CONFIG");
     let output = Command::new("em-config")
-        .arg(what)
+        .arg("CACHE")
         .output()
         .unwrap_or_else(|error| panic!("em-config does not run ({error}): put Emscripten on PATH"));
-    assert!(output.status.success(), "em-config {what} failed");
+    assert!(output.status.success(), "em-config CACHE failed");
     let path = String::from_utf8(output.stdout).expect("a path in UTF-8");
     PathBuf::from(path.trim())
-}
-
-fn compile_shim(root: &Path) {
-    let headers = root.join("system/lib/wasmfs");
-    assert!(
-        headers.join("backend.h").exists(),
-        "{} has no backend.h: this Emscripten is older than 4.0, or is laid out in an unknown way",
-        headers.display()
-    );
-    let mut build = cc::Build::new();
-    build
-        .cpp(true)
-        .files(
-            ["backend", "io", "locks", "mount", "names", "paths", "space", "syscalls", "xattr"]
-                .map(|name| format!("c-shim/sabfs_{name}.cpp")),
-        )
-        .include("c-shim")
-        // Quiet: the headers are not ours.
-        .flag(format!("-isystem{}", headers.display()))
-        .flag(format!("-isystem{}", root.join("system/lib/pthread").display()))
-        // As libwasmfs itself is compiled.
-        .flags(["-std=c++17", "-fno-exceptions", "-fno-rtti"])
-        // The C library hides Linux's own calls otherwise.
-        .define("_GNU_SOURCE", None)
-        .cpp_link_stdlib(None)
-        .warnings(true)
-        .extra_warnings(true);
-    let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
-    if features.split(',').any(|feature| feature == "atomics") {
-        build.flag("-pthread");
-    }
-    build.compile("sabfs_shim");
 }
 
 fn read_header(cache: &Path) {

@@ -20,7 +20,7 @@ export const PEERS = {
   [OURS]: {
     mount: '/opfs',
     flags: ['@dist/sabfs.rsp'],
-    inputs: ['dist/lib/libsabfs-mt.a', 'dist/libsabfs.js'],
+    inputs: ['dist/lib/libsabfs-mt.a', 'dist/lib/libsabfs-shim-mt.a', 'dist/libsabfs.js'],
     module: { sabfs: { path: '/opfs', volume: 'bench', capacity: CAPACITY_BYTES, durability: 'strict' } },
   },
   'wasmfs-memory': { mount: '/bench', flags: ['-sWASMFS'] },

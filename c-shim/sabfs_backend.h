@@ -18,6 +18,9 @@
 // the store; whoever waits for the device does so without a lock of WasmFS.
 #pragma once
 
+// First: other versions' headers would give errors that say nothing.
+#include "sabfs_version.h"
+
 #include "backend.h"
 #include "file.h"
 #include "wasmfs.h"

@@ -1,6 +1,6 @@
 // System calls that WasmFS answers without asking the backend, or without its error.
 //
-// Linked with `-Wl,--wrap=NAME` for every NAME here (emscripten/sabfs.py and dist/sabfs.rsp carry the
+// Linked with `-Wl,--wrap=NAME` for every NAME here (emscripten/link makes all that carries the
 // flags), a call of NAME comes to __wrap_NAME, and __real_NAME is WasmFS's own, which serves all files
 // of other backends. A program linked without the flags does not take this file from the archive: it
 // works, but st_ino, hard links, modes, times and the reasons of failures are WasmFS's.

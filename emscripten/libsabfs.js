@@ -1,4 +1,5 @@
 // SABFS for Emscripten programs: `emcc --js-library libsabfs.js`. docs/attach.md says how it works.
+{{{ sabfs:include emscripten/limits.js }}}
 {{{ sabfs:include emscripten/errors.js }}}
 {{{ sabfs:include emscripten/store.js }}}
 {{{ sabfs:include emscripten/patience.js }}}

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # Everything that a Rust build reads. cargo finds out by itself, but takes seconds to say that nothing changed.
-RUST_INPUTS=(Cargo.toml Cargo.lock build.rs src c-shim)
+RUST_INPUTS=(Cargo.toml Cargo.lock build.rs src c-shim/vtable.h c-shim/sabfs.h)
 
 # fresh OUTPUT RECIPE INPUT…: true when the output was made by this very recipe and no input (file or folder) is
 # newer. The recipe of the last successful build lies beside it in dist/.stamp.
@@ -91,21 +91,57 @@ build_lib() {
     "-C target-feature=+atomics,+bulk-memory -C panic=abort" 1 libsabfs.a
   sysroot_has $target || build_std=1
   cargo_lib dist/lib/libsabfs.a staticlib st $target wasmfs "-C panic=abort" "$build_std" libsabfs.a
-  [ -f c-shim/sabfs.h ] || die "c-shim/sabfs.h is not there"
-  cmp -s c-shim/sabfs.h dist/include/sabfs.h || cp c-shim/sabfs.h dist/include/sabfs.h
+  copy_shim
+  build_shim dist/lib/libsabfs-shim-mt.a -pthread
+  build_shim dist/lib/libsabfs-shim.a
   build_helpers
   build_js_library
   build_flags
 }
 
-# The response files and the port, which name everything that a program is linked with.
+# The shim's sources and the public header, as they lie in the package.
+copy_shim() {
+  local file
+  mkdir -p dist/shim
+  for file in c-shim/*; do
+    cmp -s "$file" "dist/shim/${file##*/}" || cp "$file" dist/shim/
+  done
+  for file in dist/shim/*; do
+    [ -e "c-shim/${file##*/}" ] || rm "$file"
+  done
+  cmp -s c-shim/sabfs.h dist/include/sabfs.h || cp c-shim/sabfs.h dist/include/sabfs.h
+}
+
+# build_shim ARCHIVE FLAG…
+build_shim() {
+  local archive=$1 flags
+  shift
+  toolchain_id
+  flags="$TOOLCHAIN_ID / $*"
+  fresh "$archive" "$flags" c-shim emscripten/link/shim.mjs emscripten/link/flags.mjs && return 0
+  begin "building $archive" "$archive"
+  "$SABFS_NODE" emscripten/link/shim.mjs dist/shim "$archive" "$@" || die "$archive does not build"
+  finish "$archive" "$flags"
+}
+
+# What users name to link a program: response files, the port, files for CMake and pkg-config.
 build_flags() {
-  fresh dist/sabfs.rsp flags emscripten/flags.mjs emscripten/sabfs.py emscripten/keeper.js emscripten/relay.js emscripten/devices.js \
-    emscripten/watch.js emscripten/heir.js \
-    c-shim/sabfs_syscalls.cpp c-shim/sabfs_names.cpp c-shim/sabfs_io.cpp c-shim/sabfs_locks.cpp c-shim/sabfs_space.cpp && return 0
+  fresh dist/sabfs.rsp flags emscripten/link c-shim dist/libsabfs.js && return 0
   begin "writing dist/sabfs.rsp" dist/sabfs.rsp
-  "$SABFS_NODE" emscripten/flags.mjs dist || die "the flags cannot be written"
+  "$SABFS_NODE" emscripten/link/flags.mjs dist || die "the flags cannot be written"
   finish dist/sabfs.rsp flags
+}
+
+# For people without Rust.
+build_package() {
+  local package
+  package=dist/sabfs-$(sed -nE 's/^#define SABFS_VERSION "(.*)"/\1/p' c-shim/sabfs_version.h).tgz
+  fresh "$package" package js docs README.md emscripten/link c-shim scripts/lib/package.mjs dist/js dist/libsabfs.js dist/keeper.js \
+    dist/lib/libsabfs.a dist/lib/libsabfs-mt.a && return 0
+  have npm || die "npm is not there, which packs the package"
+  begin "building $package" "$package"
+  "$SABFS_NODE" scripts/lib/package.mjs || die "$package cannot be made"
+  finish "$package" package
 }
 
 # The helper modules in WebAssembly text: one per file, by binaryen's assembler.
@@ -131,6 +167,8 @@ build_js_library() {
   fresh dist/libsabfs.js bundle emscripten dist/helpers dist/keeper.wasm scripts/lib/bundle.mjs && return 0
   begin "building dist/libsabfs.js" dist/libsabfs.js
   "$SABFS_NODE" scripts/lib/bundle.mjs emscripten/libsabfs.js dist/libsabfs.js || die "dist/libsabfs.js is not complete"
+  # For pages whose policy forbids workers made of embedded text.
+  cat emscripten/{devices,relay,watch,heir,keeper}.js >dist/keeper.js
   finish dist/libsabfs.js bundle
 }
 

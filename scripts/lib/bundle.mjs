@@ -33,6 +33,7 @@ function literal(text) {
 const SETTINGS = {
   PTHREADS: 0, SHARED_MEMORY: 0, IMPORTED_MEMORY: 1, PROXY_TO_PTHREAD: 0, ASYNCIFY: 0, ENVIRONMENT_MAY_BE_WEB: 1,
   ENVIRONMENT_MAY_BE_WORKER: 1, ENVIRONMENT_MAY_BE_NODE: 1, expectToReceiveOnModule: () => false,
+  WASMFS: 1, MEMORY64: 0, LTO: 0, MAIN_MODULE: 0, SIDE_MODULE: 0, MINIMAL_RUNTIME: 0, WASM_WORKERS: 0, STANDALONE_WASM: 0, WASM2JS: 0,
 };
 
 // Leaves out the lines that Emscripten's preprocessor would.

@@ -14,7 +14,7 @@ THREADS="-pthread -sPROXY_TO_PTHREAD -sPTHREAD_POOL_SIZE=4"
 MT="$COMMON $THREADS @dist/sabfs.rsp"
 ST="$COMMON @dist/sabfs-st.rsp"
 # Without the flags that the response file adds for the linker: what a program gets that names the parts itself.
-BARE="-Idist/include --js-library dist/libsabfs.js dist/lib/libsabfs-mt.a -Wl,--undefined=sabfs_mount"
+BARE="-Idist/include --js-library dist/libsabfs.js dist/lib/libsabfs-mt.a dist/lib/libsabfs-shim-mt.a -Wl,--undefined=sabfs_mount"
 
 # Without the library: what the harness tests itself with.
 program harness-hello "tests/harness/fixtures/hello.c" $COMMON $THREADS

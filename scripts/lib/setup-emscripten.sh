@@ -178,17 +178,25 @@ make_wrapper() {
 
 # Emscripten builds its system libraries when a program first needs them, which takes minutes: done here, so that
 # the first build does not seem to hang. Also fills the system headers that bindgen reads.
-warm_emscripten() {
-  local mark=$SABFS_CACHE/emscripten-warm dir version
+warm_emscripten() { warm_libraries emscripten-warm "-O2 -pthread -sPROXY_TO_PTHREAD" -O2; }
+
+# The libraries of other kinds of programs: with assertions, exceptions, another allocator.
+warm_linking() {
+  warm_libraries emscripten-warm-linking -O0 "-O0 -pthread" "-O1 -fexceptions" "-O1 -fwasm-exceptions" "-O1 -pthread -sMALLOC=mimalloc"
+}
+
+# warm_libraries MARK FLAGS…: once for each version of Emscripten and each list.
+warm_libraries() {
+  local mark=$SABFS_CACHE/$1 dir version flags
+  shift
   version=$(emcc -dumpversion 2>/dev/null || emcc --version | head -1)
   [ "$(cat "$mark" 2>/dev/null)" = "$version" ] && [ -d "$(em-config CACHE)/sysroot" ] && return 0
   step "building Emscripten's system libraries (a few minutes, once)"
   dir=$(mktemp -d)
   printf 'int main() { return 0; }\n' >"$dir/a.cpp"
-  local flags
-  for flags in "-pthread -sPROXY_TO_PTHREAD" ""; do
+  for flags in "$@"; do
     # shellcheck disable=SC2086
-    run_logged emscripten-libs em++ -O2 -sWASMFS $flags "$dir/a.cpp" -o "$dir/a.js" ||
+    run_logged emscripten-libs em++ -sWASMFS $flags "$dir/a.cpp" -o "$dir/a.js" ||
       die "Emscripten does not build a program" "rm -r $EMSCRIPTEN_PREFIX; scripts/setup"
   done
   rm -rf "$dir"

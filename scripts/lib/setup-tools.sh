@@ -206,6 +206,36 @@ install_fsx() { cargo_install fsx $FSX_VERSION; }
 # have_version NAME VERSION: compiled by us, in that version.
 have_version() { "$SABFS_CACHE/cargo/bin/$1" --version 2>/dev/null | grep -qwF "$2"; }
 
+# --- other ways to link: CMake, which the Python registry has ready-made, pkg-config, npm. What cannot be had is skipped by
+# scripts/test, which says so.
+
+CMAKE_VERSION=3.31.6
+
+detect_cmake() { have cmake || [ -x "$SABFS_CACHE/cargo/bin/cmake" ]; }
+
+install_cmake() {
+  local dir=$SABFS_CACHE/cmake
+  step "installing cmake"
+  if can_make_venv && python3 -m venv "$dir" >/dev/null 2>&1 &&
+    run_logged cmake "$dir/bin/pip" install --quiet --only-binary :all: "cmake==$CMAKE_VERSION"; then
+    mkdir -p "$SABFS_CACHE/cargo/bin"
+    ln -sf "$dir/bin/cmake" "$SABFS_CACHE/cargo/bin/cmake"
+  else
+    warn "there is no CMake on PATH; its tests will be skipped (sudo apt-get install cmake)"
+  fi
+}
+
+detect_linking_packages() { have pkg-config && have npm && have make; }
+
+install_linking_packages() {
+  if is_root && have apt-get; then
+    (need_debian_packages /usr/bin/pkg-config=pkg-config /usr/bin/npm=npm /usr/bin/make=make) ||
+      warn "some ways to link will be skipped"
+  else
+    warn "tools are missing; their ways to link will be skipped (sudo apt-get install pkg-config npm make)"
+  fi
+}
+
 # cargo_install NAME [VERSION]
 # Optimised lightly: these tools run for seconds, and their compilation is the larger part.
 cargo_install() {

@@ -173,6 +173,19 @@ group_node() {
   node_tests node 900 --test-concurrency=3 tests/node/*.test.mjs
 }
 
+# Programs that are linked as users do, each in a folder of its own; the library alone is built before.
+group_linking() {
+  load_environment linking
+  local goals=(lib package)
+  have npm || goals=(lib)
+  if ! limited 1500 scripts/build "${goals[@]}"; then
+    record fail "the build"
+    return
+  fi
+  # A file is many programs: its limit is the group's. emcc keeps about one core busy.
+  node_tests linking 1200 --test-timeout=1200000 --test-concurrency=1 tests/linking/*.test.mjs
+}
+
 group_chromium() { group_browser chromium "${SABFS_CHROMIUM:-}"; }
 group_firefox() { group_browser firefox "${SABFS_FIREFOX:-}"; }
 

@@ -1,0 +1,100 @@
+// Links a program as users do, and runs it in Node: once to make files, and started anew to find them.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+export const root = path.resolve(import.meta.dirname, '../..');
+export const dist = path.join(root, 'dist');
+const node = process.env.SABFS_NODE ?? process.execPath;
+
+const here = (name) => path.join(import.meta.dirname, name);
+
+export function temporary(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sabfs-linking-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Runs a command and resolves with {code, stdout, stderr}, whatever it says. */
+export function attempt(command, args, { cwd, env, timeout = 300_000 } = {}) {
+  return new Promise((resolve) => {
+    execFile(command, args, { cwd, timeout, env: { ...process.env, ...env }, maxBuffer: 16 << 20 }, (error, stdout, stderr) =>
+      resolve({ code: error ? (error.code ?? error.signal) : 0, stdout, stderr }),
+    );
+  });
+}
+
+/** The same for a command that has to succeed. */
+export async function run(command, args, options) {
+  const result = await attempt(command, args, options);
+  assert.equal(result.code, 0, `${command} ${args.join(' ')}\n${result.stdout}${result.stderr}`);
+  return result;
+}
+
+/** The flags of each way, for the library in `folder`; `threads`: whether the program has any. */
+export const WAYS = {
+  rsp: async (folder, threads) => [`@${path.join(folder, threads ? 'sabfs.rsp' : 'sabfs-st.rsp')}`],
+  port: async (folder, threads, options = '') => [`--use-port=${path.join(folder, 'sabfs.py')}${options}`, ...(threads && !options ? ['-pthread'] : [])],
+  'pkg-config': async (folder, threads) => {
+    const env = { PKG_CONFIG_PATH: path.join(folder, 'lib/pkgconfig'), PKG_CONFIG_LIBDIR: '' };
+    const { stdout } = await run('pkg-config', ['--cflags', '--libs', threads ? 'sabfs' : 'sabfs-st'], { env });
+    return stdout.trim().split(/\s+/);
+  },
+};
+
+/** What all programs here are linked with beside a way's flags. */
+export const COMMON = ['-sEXIT_RUNTIME=1', '--pre-js', here('settings.js')];
+
+/**
+ * Links tests/linking/program.c into `folder`; resolves with the program's path.
+ *
+ * way, threads, options  how (WAYS)
+ * flags                  of the row
+ * throws                 whether exceptions are thrown in it
+ */
+export async function link(folder, { name = 'program.js', library = dist, way, threads, options, flags = [], throws, env }) {
+  const output = path.join(folder, name);
+  const sources = [here('program.c')];
+  const ways = await WAYS[way](library, threads, options);
+  const pool = threads ? ['-sPTHREAD_POOL_SIZE=4'] : [];
+  if (throws) {
+    const object = path.join(folder, 'throw.o');
+    const compile = flags.filter((flag) => /^-(f|O|pthread)/.test(flag));
+    await run('em++', ['-c', here('throw.cpp'), ...compile, ...(threads ? ['-pthread'] : []), '-o', object], { env });
+    sources.push(object, '-DTHROWS');
+  }
+  await run('emcc', [...sources, ...flags, ...COMMON, ...pool, ...ways, '-o', output], { env });
+  return output;
+}
+
+/** Builds both programs of CMakeLists.txt: sabfs/with-sabfs.js and sabfs-st/with-sabfs-st.js in the folder. */
+export async function buildByCmake(folder, { library = dist, env } = {}) {
+  await configure(folder, { library, env });
+  await run('cmake', ['--build', folder, '--parallel', '2'], { env, timeout: 380_000 });
+}
+
+/** `call` is `attempt` where it may be refused. */
+export function configure(folder, { library = dist, env, call = run } = {}) {
+  const settings = ['-DCMAKE_BUILD_TYPE=Release', `-Dsabfs_DIR=${path.join(library, 'lib/cmake/sabfs')}`];
+  return call('emcmake', ['cmake', '-G', 'Unix Makefiles', '-S', import.meta.dirname, '-B', folder, ...settings], { env });
+}
+
+/** Runs the program twice on one volume. */
+export async function judge(program, { module = false, nodeFlags = [] } = {}) {
+  const cwd = path.dirname(program);
+  const start = module ? [here('start.mjs'), program] : [program];
+  for (const step of ['write', 'read']) {
+    const { code, stdout, stderr } = await attempt(node, [...nodeFlags, ...start, step], { cwd, timeout: 120_000 });
+    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${step}: whole\n`, stderr: '' });
+  }
+  assert.ok(fs.statSync(path.join(cwd, 'sabfs/default/image')).size > 0, 'the volume has its files');
+}
+
+/** Why a test cannot run here, or false. */
+export function lacks(...commands) {
+  const folders = process.env.PATH.split(path.delimiter);
+  const missing = commands.filter((name) => !folders.some((folder) => fs.existsSync(path.join(folder, name))));
+  return missing.length > 0 && `${missing.join(' and ')} not there`;
+}

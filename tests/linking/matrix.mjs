@@ -1,0 +1,48 @@
+// How programs are linked, one row each: with which of Emscripten's settings, by which way. What is not a plain property is
+// explained at `link` and `judge`. `long`: only with --long.
+const MODULE = ['-sMODULARIZE', '-sEXPORT_NAME=make'];
+const ES6 = ['-sMODULARIZE', '-sEXPORT_ES6'];
+const PROXY = '-sPROXY_TO_PTHREAD';
+const GROWTH = '-sALLOW_MEMORY_GROWTH';
+
+export const ROWS = [
+  // Levels. At -O0 Emscripten takes its libraries with assertions, libwasmfs too.
+  { flags: ['-O0'], way: 'port' },
+  { flags: ['-O0', PROXY], way: 'rsp', threads: true },
+  { flags: ['-O1'], way: 'pkg-config', threads: true },
+  { flags: ['-O2', GROWTH], way: 'rsp' },
+  { flags: ['-O3', PROXY], way: 'port', threads: true },
+  { flags: ['-Os'], way: 'pkg-config' },
+  { flags: ['-Oz', PROXY], way: 'rsp', threads: true, long: true },
+  { flags: ['-O3', GROWTH], way: 'port', long: true },
+  // What finds faults.
+  { flags: ['-g', PROXY], way: 'port', threads: true },
+  { flags: ['-g3', '-O2'], way: 'rsp', long: true },
+  { flags: ['-O1', '-sASSERTIONS=2', GROWTH], way: 'rsp' },
+  { flags: ['-g', '-sASSERTIONS=2', '-sSTACK_OVERFLOW_CHECK=2'], way: 'pkg-config', threads: true },
+  { flags: ['-O1', '-sSAFE_HEAP'], way: 'port' },
+  { flags: ['-O1', '-sSAFE_HEAP', PROXY], way: 'rsp', threads: true, long: true },
+  // Modules.
+  { flags: ['-O2', ...MODULE], way: 'port', module: true },
+  { flags: ['-O2', ...MODULE, PROXY], way: 'rsp', threads: true, module: true, long: true },
+  { flags: ['-O2', ...ES6], way: 'rsp', threads: true, module: true, name: 'program.mjs' },
+  { flags: ['-O0', ...ES6, GROWTH], way: 'pkg-config', module: true, name: 'program.mjs' },
+  // Programs that can be suspended.
+  { flags: ['-O2', '-sASYNCIFY'], way: 'port' },
+  { flags: ['-O2', '-sASYNCIFY', PROXY], way: 'rsp', threads: true, long: true },
+  { flags: ['-O2', '-sJSPI', '-Wno-experimental'], way: 'rsp', nodeFlags: ['--experimental-wasm-jspi'] },
+  // Exceptions.
+  { flags: ['-O2', '-fwasm-exceptions'], way: 'rsp', throws: true },
+  { flags: ['-O2', '-fwasm-exceptions', PROXY], way: 'port', threads: true, throws: true, long: true },
+  { flags: ['-O2', '-fexceptions'], way: 'port', throws: true },
+  { flags: ['-O2', '-fexceptions', PROXY], way: 'pkg-config', threads: true, throws: true, long: true },
+  // Other parts of Emscripten's.
+  { flags: ['-O2', '-sMALLOC=mimalloc', PROXY], way: 'port', threads: true },
+  { flags: ['-O2', '-sMALLOC=emmalloc'], way: 'rsp', long: true },
+  // The port's options.
+  { flags: ['-O2', PROXY], way: 'port', options: ':threads=on', threads: true },
+  { flags: ['-O2'], way: 'port', options: ':store=own' },
+];
+
+/** A row's name, which says what is special about it. */
+export const nameOf = ({ flags, way, threads, options = '' }) => `${way}${options}, ${threads ? '-pthread ' : ''}${flags.join(' ')}`;
