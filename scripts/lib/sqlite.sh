@@ -54,6 +54,9 @@ TREE_INPUT="--js-library tests/programs/tree_input.js"
     --js-library tests/programs/kill_load.js
   program tree-unpack "tests/programs/tree_unpack.c" $MT $TREE_INPUT
   program tree-verify "tests/programs/tree_verify.c" $MT $TREE_INPUT
+  # The same archives, read from the volume itself, as often as it is told to.
+  program together-unpack-esm.mjs "tests/programs/together_unpack.c tests/programs/tree_unpack.c" -O2 -Dmain=tree_unpack \
+    -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 -sEXPORTED_RUNTIME_METHODS=ccall -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp
   # The demo's shell is a module, so that its page learns of a failed start by a rejected promise.
   program sqlite-shell "demo/program/shell.c demo/program/page.c demo/program/watch.c" $MT $SQLITE -std=gnu23 \
     -sEXIT_RUNTIME=0 -sMODULARIZE -sEXPORT_ES6 -sENVIRONMENT=web,worker -sEXPORTED_FUNCTIONS=_main,_free \

@@ -2,6 +2,7 @@
 // them apart by fcntl().
 #include <emscripten.h>
 #include <sqlite3.h>
+#include <stdint.h>
 #include <stdio.h>
 
 static sqlite3 *db;
@@ -43,6 +44,40 @@ EMSCRIPTEN_KEEPALIVE int call_count(int program, int times) {
     if (total < 0 || run(sql) || run("COMMIT")) return -1;
   }
   return 0;
+}
+
+/* Makes accounts with the same balance, and the list of transfers between them. */
+EMSCRIPTEN_KEEPALIVE int call_accounts(int count, int balance) {
+  char sql[300];
+  snprintf(sql, sizeof sql,
+           "BEGIN; CREATE TABLE accounts(id INTEGER PRIMARY KEY, balance INT);"
+           "CREATE TABLE transfers(n INTEGER PRIMARY KEY, source INT, target INT, amount INT, note TEXT);"
+           "WITH RECURSIVE ids(id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM ids WHERE id < %d)"
+           "INSERT INTO accounts SELECT id, %d FROM ids; COMMIT", count - 1, balance);
+  return run(sql);
+}
+
+static uint32_t next(uint32_t *state, uint32_t limit) {
+  *state = *state * 1664525 + 1013904223;
+  return (uint32_t)(((uint64_t)*state * limit) >> 32);
+}
+
+/* Transfers between these accounts, so many, each in a transaction; some are given up in the middle. Gives how many are done. */
+EMSCRIPTEN_KEEPALIVE int call_transfer(int count, uint32_t seed, int times) {
+  int done = 0;
+  for (int turn = 0; turn < times; turn++) {
+    const int source = next(&seed, count), target = (source + 1 + next(&seed, count - 1)) % count;
+    const int amount = 1 + next(&seed, 50), gives_up = next(&seed, 8) == 0;
+    char sql[300];
+    if (run("BEGIN IMMEDIATE")) return -1;
+    snprintf(sql, sizeof sql,
+             "UPDATE accounts SET balance = balance - %d WHERE id = %d; UPDATE accounts SET balance = balance + %d WHERE id = %d;"
+             "INSERT INTO transfers(source, target, amount, note) VALUES(%d, %d, %d, hex(randomblob(%d)))",
+             amount, source, amount, target, source, target, amount, (int)next(&seed, 900));
+    if (run(sql) || run(gives_up ? "ROLLBACK" : "COMMIT")) return -1;
+    done += !gives_up;
+  }
+  return done;
 }
 
 EMSCRIPTEN_KEEPALIVE int call_number(const char *sql) { return number(sql); }

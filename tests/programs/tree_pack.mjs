@@ -36,6 +36,11 @@ export function packTree() {
   const members = [];
   walk(source, '', members);
   addLinks(members);
+  return packMembers(members);
+}
+
+/** The same of members that are given: {path, type: 'f', 'l' or 'd', mode, data: a Buffer, of a link its target}. */
+export function packMembers(members) {
   // Parents first, as the program makes a folder where the archive names it.
   members.sort((a, b) => (a.path < b.path ? -1 : 1));
 

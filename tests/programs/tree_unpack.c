@@ -91,7 +91,13 @@ static int next_member(struct member *m) {
   m->mtime.tv_sec = -1;
   for (;;) {
     read_exactly(header, BLOCK);
-    if (header[0] == 0) return 0;
+    if (header[0] == 0) {
+      // What is behind the end is nobody's, and the input may be read once more.
+      size_t rest;
+      do input_some(BLOCK, &rest);
+      while (rest > 0);
+      return 0;
+    }
     if (memcmp(header + 257, "ustar", 5) != 0) bad("not a ustar header");
     m->type = header[156];
     m->size = octal(header + 124, 12);
