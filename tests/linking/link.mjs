@@ -18,7 +18,7 @@ export function temporary(t) {
 }
 
 /** Runs a command and resolves with {code, stdout, stderr}, whatever it says. */
-export function attempt(command, args, { cwd, env, timeout = 300_000 } = {}) {
+export function attempt(command, args, { cwd, env, timeout = 600_000 } = {}) {
   return new Promise((resolve) => {
     execFile(command, args, { cwd, timeout, env: { ...process.env, ...env }, maxBuffer: 16 << 20 }, (error, stdout, stderr) =>
       resolve({ code: error ? (error.code ?? error.signal) : 0, stdout, stderr }),
@@ -53,26 +53,28 @@ export const COMMON = ['-sEXIT_RUNTIME=1', '--pre-js', here('settings.js')];
  * way, threads, options  how (WAYS)
  * flags                  of the row
  * throws                 whether exceptions are thrown in it
+ * own                    whether its store is in its own memory
  */
-export async function link(folder, { name = 'program.js', library = dist, way, threads, options, flags = [], throws, env }) {
+export async function link(folder, { name = 'program.js', library = dist, way, threads, options, flags = [], throws, own, env }) {
   const output = path.join(folder, name);
   const sources = [here('program.c')];
   const ways = await WAYS[way](library, threads, options);
   const pool = threads ? ['-sPTHREAD_POOL_SIZE=4'] : [];
+  const settings = own ? ['--pre-js', here('own.js')] : [];
   if (throws) {
     const object = path.join(folder, 'throw.o');
     const compile = flags.filter((flag) => /^-(f|O|pthread)/.test(flag));
     await run('em++', ['-c', here('throw.cpp'), ...compile, ...(threads ? ['-pthread'] : []), '-o', object], { env });
     sources.push(object, '-DTHROWS');
   }
-  await run('emcc', [...sources, ...flags, ...COMMON, ...pool, ...ways, '-o', output], { env });
+  await run('emcc', [...sources, ...flags, ...COMMON, ...settings, ...pool, ...ways, '-o', output], { env });
   return output;
 }
 
 /** Builds both programs of CMakeLists.txt: sabfs/with-sabfs.js and sabfs-st/with-sabfs-st.js in the folder. */
 export async function buildByCmake(folder, { library = dist, env } = {}) {
   await configure(folder, { library, env });
-  await run('cmake', ['--build', folder, '--parallel', '2'], { env, timeout: 380_000 });
+  await run('cmake', ['--build', folder, '--parallel', '2'], { env, timeout: 600_000 });
 }
 
 /** `call` is `attempt` where it may be refused. */

@@ -41,7 +41,7 @@ export const ROWS = [
   { flags: ['-O2', '-sMALLOC=emmalloc'], way: 'rsp', long: true },
   // The port's options.
   { flags: ['-O2', PROXY], way: 'port', options: ':threads=on', threads: true },
-  { flags: ['-O2'], way: 'port', options: ':store=own' },
+  { flags: ['-O2'], way: 'port', options: ':store=own', own: true },
 ];
 
 /** A row's name, which says what is special about it. */

@@ -1,0 +1,2 @@
+// For `--pre-js` behind settings.js: the store lies in the program's own memory.
+Module['sabfs']['access'] = 'own';
