@@ -46,10 +46,29 @@ fn compile_shim(root: &Path) {
     build
         .cpp(true)
         .files(
-            ["backend", "io", "locks", "mount", "names", "paths", "space", "syscalls", "xattr"]
-                .map(|name| format!("c-shim/sabfs_{name}.cpp")),
+            [
+                "backend",
+                "descriptors",
+                "directories",
+                "inotify",
+                "io",
+                "locks",
+                "maps",
+                "mount",
+                "names",
+                "open",
+                "paths",
+                "pipes",
+                "poll",
+                "space",
+                "splice",
+                "syscalls",
+                "xattr",
+            ]
+            .map(|name| format!("c-shim/sabfs_{name}.cpp")),
         )
         .include("c-shim")
+        .include("c-shim/include")
         // Quiet: the headers are not ours.
         .flag(format!("-isystem{}", headers.display()))
         .flag(format!("-isystem{}", root.join("system/lib/pthread").display()))

@@ -11,7 +11,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 const dist = path.resolve(process.argv[2] ?? 'dist');
-const names = ['syscalls', 'names', 'io', 'locks', 'space'].flatMap((name) => {
+const files = ['syscalls', 'names', 'open', 'descriptors', 'directories', 'io', 'locks', 'maps', 'pipes', 'poll', 'space'];
+const names = files.flatMap((name) => {
   const source = path.join(import.meta.dirname, `../c-shim/sabfs_${name}.cpp`);
   const wrapped = [...fs.readFileSync(source, 'utf8').matchAll(/^\S+ __wrap_(\w+)\(/gm)].map((match) => match[1]);
   if (wrapped.length === 0) throw new Error(`${source} wraps nothing`);

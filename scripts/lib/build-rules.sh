@@ -93,6 +93,8 @@ build_lib() {
   cargo_lib dist/lib/libsabfs.a staticlib st $target wasmfs "-C panic=abort" "$build_std" libsabfs.a
   [ -f c-shim/sabfs.h ] || die "c-shim/sabfs.h is not there"
   cmp -s c-shim/sabfs.h dist/include/sabfs.h || cp c-shim/sabfs.h dist/include/sabfs.h
+  # Headers of Linux that Emscripten lacks.
+  diff -rq c-shim/include/sys dist/include/sys >/dev/null 2>&1 || cp -R c-shim/include/. dist/include/
   build_helpers
   build_js_library
   build_flags
@@ -102,7 +104,7 @@ build_lib() {
 build_flags() {
   fresh dist/sabfs.rsp flags emscripten/flags.mjs emscripten/sabfs.py emscripten/keeper.js emscripten/relay.js emscripten/devices.js \
     emscripten/watch.js emscripten/heir.js \
-    c-shim/sabfs_syscalls.cpp c-shim/sabfs_names.cpp c-shim/sabfs_io.cpp c-shim/sabfs_locks.cpp c-shim/sabfs_space.cpp && return 0
+    c-shim && return 0
   begin "writing dist/sabfs.rsp" dist/sabfs.rsp
   "$SABFS_NODE" emscripten/flags.mjs dist || die "the flags cannot be written"
   finish dist/sabfs.rsp flags
