@@ -65,9 +65,9 @@ void SabfsFile::refresh(const sabfs_attr &attr) {
   ctime = toMs(attr.ctime_ns);
 }
 
-int SabfsFile::open(oflags_t) {
+int SabfsFile::open(oflags_t flags) {
   // Pipes, sockets and devices are there for others who share the volume.
-  if (!S_ISREG(mode)) return -ENXIO;
+  if (!S_ISREG(mode) && !(flags & O_PATH)) return -ENXIO;
   if (pin()) return 0;
   int error = node.backend.v.hold(node.backend.volume, node.ino, node.generation);
   // Whoever has just unpinned it as the last one may still be about to forget it: holds are counted.

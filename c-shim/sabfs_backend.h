@@ -145,6 +145,9 @@ public:
   explicit SabfsBackend(const sabfs_volume *volume);
   ~SabfsBackend() override;
 
+  // The directory of what has never had a name.
+  static constexpr uint32_t NOWHERE = 0xffffffff;
+
   // The backend of an object, null when it is not one of these.
   static SabfsBackend *of(const std::shared_ptr<wasmfs::File> &file);
   // What an object of one of these backends stands for.

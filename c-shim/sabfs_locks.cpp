@@ -4,7 +4,9 @@
 // it closes any descriptor of the file, those of an open file when its last descriptor is closed.
 
 #include "sabfs_backend.h"
+#include "sabfs_descriptors.h"
 #include "sabfs_io.h"
+#include "sabfs_maps.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +15,9 @@
 #include <unordered_set>
 
 using namespace wasmfs;
+using sabfs::closeDescriptor;
+using sabfs::controlDescriptor;
+using sabfs::replaceDescriptor;
 using sabfs::Replacing;
 using sabfs::SabfsBackend;
 
@@ -58,6 +63,7 @@ struct Open {
   SabfsBackend *backend = nullptr;
   off_t position = 0;
   oflags_t access = 0;
+  bool isPath = false; // opened with O_PATH, which is no open file to most calls
 
   explicit Open(int fd) : fd(fd), state(wasmFS.getFileTable().locked().getEntry(fd)) {
     if (!state) return;
@@ -65,6 +71,8 @@ struct Open {
     file = handle.getFile();
     backend = SabfsBackend::of(file);
     position = handle.getPosition();
+    isPath = handle.getFlags() & O_PATH;
+    if (isPath) backend = nullptr;
     access = handle.getFlags() & O_ACCMODE;
   }
 
@@ -121,6 +129,7 @@ struct Open {
       backend->v.unlock(backend->volume, ino(), &wanted);
       error = -EBADF;
     }
+    if (!error) sabfs::refreshReadMaps(*backend, ino());
     return error;
   }
 };
@@ -183,7 +192,6 @@ int fcntlLock(const Open &open, int command, struct flock *lock) {
 
 extern "C" {
 
-int __real___syscall_fcntl64(int, int, ...);
 int __wrap___syscall_fcntl64(int fd, int command, ...) {
   va_list list;
   va_start(list, command);
@@ -191,10 +199,10 @@ int __wrap___syscall_fcntl64(int fd, int command, ...) {
   va_end(list);
   switch (command) {
     case F_GETLK: case F_SETLK: case F_SETLKW: case F_OFD_GETLK: case F_OFD_SETLK: case F_OFD_SETLKW: break;
-    default: return __real___syscall_fcntl64(fd, command, argument);
+    default: return controlDescriptor(fd, command, argument);
   }
   Open open(fd);
-  if (!open.backend) return open.state ? __real___syscall_fcntl64(fd, command, argument) : -EBADF;
+  if (!open.backend) return controlDescriptor(fd, command, argument);
   return fcntlLock(open, command, static_cast<struct flock *>(argument));
 }
 
@@ -202,7 +210,7 @@ int __wrap___syscall_fcntl64(int fd, int command, ...) {
 int flock(int fd, int operation) {
   Open open(fd);
   int kind = operation & ~LOCK_NB, error = 0;
-  if (!open.state) {
+  if (!open.state || open.isPath) {
     error = -EBADF;
   } else if (kind != LOCK_SH && kind != LOCK_EX && kind != LOCK_UN) {
     error = -EINVAL;
@@ -217,22 +225,20 @@ int flock(int fd, int operation) {
   return -1;
 }
 
-__wasi_errno_t __real___wasi_fd_close(__wasi_fd_t);
 __wasi_errno_t __wrap___wasi_fd_close(__wasi_fd_t fd) {
   Replacing replacing;
-  if (!anyLocked) return __real___wasi_fd_close(fd);
+  if (!anyLocked) return __wasi_errno_t(-closeDescriptor(int(fd)));
   Open open(fd);
-  auto error = __real___wasi_fd_close(fd);
+  int error = closeDescriptor(int(fd));
   if (!error) open.closed();
-  return error;
+  return __wasi_errno_t(-error);
 }
 
-int __real___syscall_dup3(int, int, int);
 int __wrap___syscall_dup3(int from, int to, int flags) {
   Replacing replacing;
-  if (!anyLocked) return __real___syscall_dup3(from, to, flags);
+  if (!anyLocked) return replaceDescriptor(from, to, flags);
   Open replaced(to);
-  int result = __real___syscall_dup3(from, to, flags);
+  int result = replaceDescriptor(from, to, flags);
   if (result >= 0 && from != to) replaced.closed();
   return result;
 }

@@ -4,6 +4,7 @@
 // to these that is as if another program had done it. WasmFS does the rest.
 
 #include "sabfs_calls.h"
+#include "sabfs_open.h"
 #include "sabfs_paths.h"
 
 #include <errno.h>
@@ -17,53 +18,6 @@ using namespace wasmfs;
 using namespace sabfs;
 
 namespace {
-
-// Lets an open file remember its O_SYNC or O_DSYNC, which writes look for (sabfs_io.cpp).
-void setSynchronous(const std::shared_ptr<OpenFileState> &open, oflags_t flags) {
-  auto handle = open->locked();
-  handle.setFlags(handle.getFlags() | (flags & O_SYNC));
-}
-
-// Opens a regular file, and creates it if need be. -ESTALE: once more, nothing: for WasmFS.
-std::optional<int> openFile(const Place &place, oflags_t flags, mode_t mode) {
-  constexpr oflags_t KNOWN = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_LARGEFILE | O_NOFOLLOW | O_CLOEXEC |
-                             O_NONBLOCK | O_SYNC;
-  auto access = flags & O_ACCMODE;
-  if (flags & ~KNOWN || (access != O_RDONLY && access != O_WRONLY && access != O_RDWR)) return {};
-  auto &backend = *place.backend;
-  sabfs_attr attr;
-  int error = place.lookup(&attr);
-  bool creates = error == -ENOENT && flags & O_CREAT;
-  if (creates) {
-    mode = (mode & S_IALLUGO & ~maskOf(wasmFS, 0)) | S_IFREG;
-    error = backend.v.create(backend.volume, place.directory, place.name.data(), place.name.size(), mode, 0, &attr);
-    // Somebody was faster.
-    if (error == -EEXIST) error = flags & O_EXCL ? -EEXIST : -ESTALE;
-  }
-  if (error) return error;
-  if (!creates) {
-    if (!S_ISREG(attr.mode)) return {};
-    if (flags & O_CREAT && flags & O_EXCL) return -EEXIST;
-    constexpr mode_t READ = 0444, WRITE = 0222;
-    if (access != O_WRONLY && !(attr.mode & READ)) return -EACCES;
-    if (access != O_RDONLY && !(attr.mode & WRITE)) return -EACCES;
-    if (flags & O_TRUNC && !(attr.mode & WRITE)) return -EACCES;
-  }
-  auto file = backend.intern(place.directory, attr);
-  if (!file) return -ESTALE;
-  if (!creates) {
-    auto handle = file->locked();
-    static_cast<SabfsFile &>(*file).refresh(attr);
-  }
-  std::shared_ptr<OpenFileState> open;
-  if ((error = OpenFileState::create(file, flags & ~O_SYNC, open))) return error;
-  if (!creates && flags & O_TRUNC) {
-    // As WasmFS does, silently.
-    (void)file->cast<DataFile>()->locked().setSize(0);
-  }
-  if (flags & O_SYNC) setSynchronous(open, flags);
-  return int(wasmFS.getFileTable().locked().addEntry(open));
-}
 
 // Takes away a name of anything but a directory. Nothing: for WasmFS.
 std::optional<int> unlinkFile(const Place &place) {
@@ -90,6 +44,24 @@ std::optional<int> renameFile(const Place &from, const Place &to, unsigned flags
                           to.name.data(), to.name.size(), flags);
 }
 
+// What WasmFS would judge otherwise than Linux when a name is taken away: slashes at the end, and last names that stand
+// for no entry. 0 when it may go on.
+int checkRemoval(int dirfd, const char *path, int flags) {
+  auto parsed = path::parseParent(path, dirfd);
+  lastError = 0;
+  if (long error = parsed.getError()) return withReason(int(error), -ENOENT);
+  auto &[parent, view] = parsed.getParentChild();
+  if (!SabfsBackend::of(parent)) return 0;
+  std::string name(view);
+  if (name == ".") return flags ? -EINVAL : -EISDIR;
+  if (name == "..") return flags ? -ENOTEMPTY : -EISDIR;
+  if (flags || !endsWithSlash(path)) return 0;
+  lastError = 0;
+  auto child = parent->locked().getChild(name);
+  if (!child) return lastError ? lastError : -ENOENT;
+  return child->is<Directory>() ? -EISDIR : -ENOTDIR;
+}
+
 // Whether a directory that a path leads to lies on a volume.
 bool isParentOurs(const char *path) {
   auto parsed = path::parseParent(path);
@@ -110,36 +82,15 @@ bool isAbove(const std::shared_ptr<Directory> &directory, std::shared_ptr<Direct
 
 extern "C" {
 
-int __real___syscall_openat(int, const char *, int, ...);
-int __wrap___syscall_openat(int dirfd, const char *path, int flags, ...) {
-  va_list list;
-  va_start(list, flags);
-  mode_t mode = flags & O_CREAT ? va_arg(list, mode_t) : 0;
-  va_end(list);
-  int result = -ESTALE;
-  // See SabfsFile::open().
-  for (int tries = 0; tries < TRIES && result == -ESTALE; tries++) {
-    if (Place place; walk(path, place)) {
-      if (auto done = openFile(place, flags, mode)) {
-        result = *done;
-        continue;
-      }
-    }
-    lastError = 0;
-    // WasmFS does not know O_SYNC and stops at it where it checks its assumptions.
-    result = withReason(__real___syscall_openat(dirfd, path, flags & ~O_SYNC, mode), -EIO);
-    if (result < 0 || !(flags & O_SYNC)) continue;
-    if (auto open = wasmFS.getFileTable().locked().getEntry(result)) setSynchronous(open, flags);
-  }
-  return result;
-}
-
 int __real___syscall_unlinkat(int, const char *, int);
 int __wrap___syscall_unlinkat(int dirfd, const char *path, int flags) {
+  if (flags & ~AT_REMOVEDIR) return -EINVAL;
   if (Place place; !flags && walk(path, place)) {
     if (auto done = unlinkFile(place)) return *done;
   }
-  int result = __real___syscall_unlinkat(dirfd, path, flags);
+  if (int error = checkRemoval(dirfd, path, flags)) return error;
+  lastError = 0;
+  int result = withReason(__real___syscall_unlinkat(dirfd, path, flags), -ENOENT);
   // WasmFS lets rmdir() take an empty mount away.
   if (!result && flags) checkMounts();
   return result;
@@ -155,6 +106,11 @@ int __wrap___syscall_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev
   if (!backend) return __real___syscall_mknodat(dirfd, path, mode, device);
   if (S_ISDIR(mode)) return -EPERM;
   if (S_ISLNK(mode)) return -EINVAL;
+  if (endsWithSlash(path)) {
+    lastError = 0;
+    if (parent->locked().getChild(std::string(name))) return -EEXIST;
+    return lastError ? lastError : -ENOENT;
+  }
   if (!(mode & S_IFMT)) mode |= S_IFREG;
   sabfs_attr attr;
   // Devices of Linux are of no use here, but for others who share the volume.
@@ -166,12 +122,21 @@ int __wrap___syscall_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev
 int __real___syscall_mkdirat(int, const char *, mode_t);
 int __wrap___syscall_mkdirat(int dirfd, const char *path, mode_t mode) {
   lastError = 0;
-  return withReason(__real___syscall_mkdirat(dirfd, path, mode), -EIO);
+  int result = withReason(__real___syscall_mkdirat(dirfd, path, mode), -EIO);
+  if (result != -EIO || lastError) return result;
+  // In a directory that was removed it is not even tried.
+  auto parsed = path::parseParent(path, dirfd);
+  return !parsed.getError() && SabfsBackend::of(parsed.getParentChild().first) ? -ENOENT : result;
 }
 
 int __real___syscall_symlinkat(const char *, int, const char *);
 int __wrap___syscall_symlinkat(const char *target, int dirfd, const char *path) {
+  if (!*target) return -ENOENT;
   lastError = 0;
+  if (endsWithSlash(path)) {
+    auto found = path::getFileAt(dirfd, path, AT_SYMLINK_NOFOLLOW);
+    if (found.getError() == -ENOENT) return -ENOENT;
+  }
   return withReason(__real___syscall_symlinkat(target, dirfd, path), -EPERM);
 }
 
@@ -180,6 +145,18 @@ int __wrap___syscall_linkat(int olddirfd, const char *oldpath, int newdirfd, con
   if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) return -EINVAL;
   lastError = 0;
   int follow = flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW;
+  if (auto named = flags & AT_SYMLINK_FOLLOW ? descriptorOf(oldpath) : std::nullopt) {
+    olddirfd = *named;
+    oldpath = "";
+    flags |= AT_EMPTY_PATH;
+  }
+  if (!*oldpath && !(flags & AT_EMPTY_PATH)) return -ENOENT;
+  if (flags & AT_EMPTY_PATH && !*oldpath && olddirfd != AT_FDCWD) {
+    Descriptor open(olddirfd, Descriptor::PATHS);
+    // Made for nobody else.
+    if (open.state && (open.flags & O_TMPFILE) == O_TMPFILE && open.flags & O_EXCL) return -ENOENT;
+  }
+  if (endsWithSlash(oldpath)) follow = 0;
   auto old = path::getFileAt(olddirfd, oldpath, (flags & AT_EMPTY_PATH) | follow);
   if (long error = old.getError()) return withReason(int(error), -ENOENT);
   auto parsed = path::parseParent(newpath, newdirfd);
@@ -189,6 +166,8 @@ int __wrap___syscall_linkat(int olddirfd, const char *oldpath, int newdirfd, con
   if (SabfsBackend::of(old.getFile()) != backend) return -EXDEV;
   if (!backend) return __real___syscall_linkat(olddirfd, oldpath, newdirfd, newpath, flags);
   if (name == "." || name == ".." || parent->locked().getChild(std::string(name))) return -EEXIST;
+  if (endsWithSlash(newpath)) return -ENOENT;
+  if (endsWithSlash(oldpath) && !old.getFile()->is<Directory>()) return -ENOTDIR;
   return backend->v.link(backend->volume, SabfsBackend::node(old.getFile()).ino, SabfsBackend::node(parent).ino,
                          name.data(), name.size());
 }
@@ -199,6 +178,11 @@ int __wrap___syscall_linkat(int olddirfd, const char *oldpath, int newdirfd, con
 int __real___syscall_renameat(int, const char *, int, const char *);
 static int renameWith(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, unsigned flags) {
   static std::mutex renames; // others never hold two unrelated directories
+  if (endsWithSlash(oldpath) || endsWithSlash(newpath)) {
+    // Only a directory has such names.
+    auto moved = path::getFileAt(olddirfd, oldpath, AT_SYMLINK_NOFOLLOW);
+    if (!moved.getError() && SabfsBackend::of(moved.getFile()) && !moved.getFile()->is<Directory>()) return -ENOTDIR;
+  }
   if (Place from, to; walk(oldpath, from) && walk(newpath, to)) {
     if (auto done = renameFile(from, to, flags)) return *done;
   }

@@ -5,9 +5,12 @@
 // serve files of all backends.
 
 #include "sabfs_calls.h"
+#include "sabfs_channels.h"
+#include "sabfs_maps.h"
 
 #include <algorithm>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -42,6 +45,21 @@ int fillStatfs(SabfsBackend &backend, size_t size, struct statfs *buffer) {
   buffer->f_namelen = space.name_max;
   buffer->f_flags = space.read_only ? ST_RDONLY : 0;
   return 0;
+}
+
+int resize(SabfsBackend &backend, const std::shared_ptr<File> &file, off_t size, bool byPath) {
+  if (file->is<Directory>()) return -EISDIR;
+  sabfs_attr attr;
+  uint32_t ino = SabfsBackend::node(file).ino;
+  if (int error = backend.v.getattr(backend.volume, ino, &attr)) return error;
+  if (!S_ISREG(attr.mode)) return -EINVAL;
+  constexpr mode_t WRITE = 0222;
+  if (byPath && !(attr.mode & WRITE)) return -EACCES;
+  sabfs_set_attr set = {};
+  set.which = SABFS_SET_SIZE;
+  set.size_bytes = uint64_t(size);
+  ChangesFile changes(backend, ino);
+  return backend.v.setattr(backend.volume, ino, &set, &attr);
 }
 
 // Where a copy reads or writes: at a place of its own, or at the open file's, which moves on.
@@ -97,6 +115,8 @@ ssize_t copyRange(int in, off_t *inOffset, int out, off_t *outOffset, size_t cou
   ssize_t done;
   if (from.backend && from.backend == to.backend) {
     auto &backend = *from.backend;
+    flushMaps(backend, from.ino());
+    ChangesFile changes(backend, to.ino());
     done = ssize_t(backend.v.copy_range(backend.volume, from.ino(), uint64_t(source.at), to.ino(), uint64_t(target.at), count));
   } else {
     if (from.file == to.file && source.at < target.at + off_t(count) && target.at < source.at + off_t(count)) return -EINVAL;
@@ -138,8 +158,26 @@ int __wrap___syscall_statfs64(const char *path, size_t size, struct statfs *buff
 
 int __real___syscall_fstatfs64(int, size_t, struct statfs *);
 int __wrap___syscall_fstatfs64(int fd, size_t size, struct statfs *buffer) {
-  Descriptor open(fd);
+  Descriptor open(fd, Descriptor::PATHS);
   return open.backend ? fillStatfs(*open.backend, size, buffer) : __real___syscall_fstatfs64(fd, size, buffer);
+}
+
+int __real___syscall_truncate64(const char *, off_t);
+int __wrap___syscall_truncate64(const char *path, off_t size) {
+  if (size < 0) return -EINVAL;
+  auto ours = [&](auto &backend, auto &file) { return resize(backend, file, size, true); };
+  return withFile(AT_FDCWD, path, 0, ours, [&] { return __real___syscall_truncate64(path, size); });
+}
+
+// WasmFS looks at the file's mode instead of what the descriptor was opened for.
+int __real___syscall_ftruncate64(int, off_t);
+int __wrap___syscall_ftruncate64(int fd, off_t size) {
+  if (size < 0) return -EINVAL;
+  Descriptor open(fd);
+  if (!open.state) return -EBADF;
+  if (!open.backend) return Channel::of(open.file) ? -EINVAL : __real___syscall_ftruncate64(fd, size);
+  if (!open.file->is<DataFile>() || !open.writes()) return -EINVAL;
+  return resize(*open.backend, open.file, size, false);
 }
 
 int __real___syscall_fallocate(int, int, off_t, off_t);
@@ -147,10 +185,12 @@ int __wrap___syscall_fallocate(int fd, int mode, off_t offset, off_t count) {
   Descriptor open(fd);
   if (!open.state) return -EBADF;
   if (offset < 0 || count <= 0) return -EINVAL;
+  if (Channel::of(open.file)) return -ESPIPE;
   // WasmFS stops at a mode where it checks its assumptions, and ignores it elsewhere.
   if (!open.backend) return mode ? -EOPNOTSUPP : __real___syscall_fallocate(fd, mode, offset, count);
   if (!open.writes()) return -EBADF;
   auto &backend = *open.backend;
+  ChangesFile changes(backend, open.ino());
   return backend.v.allocate(backend.volume, open.ino(), unsigned(mode), uint64_t(offset), uint64_t(count));
 }
 
@@ -162,9 +202,9 @@ int fallocate(int fd, int mode, off_t offset, off_t count) {
 __wasi_errno_t __real___wasi_fd_seek(__wasi_fd_t, __wasi_filedelta_t, __wasi_whence_t, __wasi_filesize_t *);
 __wasi_errno_t __wrap___wasi_fd_seek(__wasi_fd_t fd, __wasi_filedelta_t offset, __wasi_whence_t whence,
                                      __wasi_filesize_t *result) {
-  if (whence != SEEK_TO_DATA && whence != SEEK_TO_HOLE) return __real___wasi_fd_seek(fd, offset, whence, result);
-  Descriptor open(fd);
+  Descriptor open{int(fd)};
   if (!open.state) return EBADF;
+  if (whence != SEEK_TO_DATA && whence != SEEK_TO_HOLE) return __real___wasi_fd_seek(fd, offset, whence, result);
   if (open.file->is<Directory>()) return EINVAL;
   if (!open.file->isSeekable()) return ESPIPE;
   if (offset < 0) return ENXIO;

@@ -6,17 +6,20 @@
 // works, but st_ino, hard links, modes, times and the reasons of failures are WasmFS's.
 
 #include "sabfs_calls.h"
+#include "sabfs_channels.h"
 #include "sabfs_paths.h"
 
+#include <algorithm>
 #include <cstring>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <time.h>
+#include <unistd.h>
 
 using namespace wasmfs;
 using namespace sabfs;
@@ -86,6 +89,21 @@ int fillStatx(SabfsBackend &backend, const sabfs_attr &attr, struct statx *buffe
   return 0;
 }
 
+// Pipes have no size and no blocks; their object's address tells one from another.
+int fillChannel(Channel &channel, struct stat *buffer) {
+  auto handle = static_cast<File &>(channel).locked();
+  *buffer = {};
+  buffer->st_dev = 2;
+  buffer->st_ino = channel.getIno();
+  buffer->st_mode = channel.shown;
+  buffer->st_nlink = 1;
+  buffer->st_blksize = 4096;
+  buffer->st_atim = toTimespec(int64_t(handle.getATime() * 1e6));
+  buffer->st_mtim = toTimespec(int64_t(handle.getMTime() * 1e6));
+  buffer->st_ctim = toTimespec(int64_t(handle.getCTime() * 1e6));
+  return 0;
+}
+
 // Gives `fill` the attributes of the file that a path leads to.
 template<class Fill, class Others>
 int withAttributes(int dirfd, const char *path, int flags, Fill fill, Others others) {
@@ -142,7 +160,13 @@ extern "C" {
 
 int __real___syscall_newfstatat(int, const char *, struct stat *, int);
 int __wrap___syscall_newfstatat(int dirfd, const char *path, struct stat *buffer, int flags) {
-  auto others = [&] { return __real___syscall_newfstatat(dirfd, path, buffer, flags); };
+  auto others = [&] {
+    if (flags & AT_EMPTY_PATH && !*path) {
+      Descriptor open(dirfd);
+      if (auto *channel = Channel::of(open.file)) return fillChannel(*channel, buffer);
+    }
+    return __real___syscall_newfstatat(dirfd, path, buffer, flags);
+  };
   if (flags & ~(AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW)) return others();
   return withAttributes(
     dirfd, path, flags, [&](auto &backend, auto &attr) { return fillStat(backend, attr, buffer); }, others);
@@ -192,6 +216,7 @@ int __wrap___syscall_chmod(const char *path, mode_t mode) {
 int __real___syscall_fchmod(int, mode_t);
 int __wrap___syscall_fchmod(int fd, mode_t mode) {
   Descriptor open(fd);
+  if (!open.state) return -EBADF;
   if (!open.backend) return __real___syscall_fchmod(fd, mode);
   return setAttributes(*open.backend, open.file, modeOf(mode));
 }
@@ -209,32 +234,85 @@ int __wrap___syscall_fchownat(int dirfd, const char *path, uid_t owner, gid_t gr
 }
 
 int __wrap___syscall_fchown32(int fd, uid_t owner, gid_t group) {
+  if (!Descriptor(fd).state) return -EBADF;
   return __wrap___syscall_fchownat(fd, "", owner, group, AT_EMPTY_PATH);
+}
+
+// Judged by the mode's bits of anybody, as WasmFS does: a program is nobody in particular.
+int __real___syscall_faccessat(int, const char *, int, int);
+int __wrap___syscall_faccessat(int dirfd, const char *path, int wanted, int flags) {
+  if (wanted & ~(R_OK | W_OK | X_OK) || flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) return -EINVAL;
+  auto fill = [&](auto &, auto &attr) {
+    // The bits of a symlink are all set.
+    bool link = S_ISLNK(attr.mode);
+    if (wanted & R_OK && !link && !(attr.mode & 0444)) return -EACCES;
+    if (wanted & W_OK && !link && !(attr.mode & 0222)) return -EACCES;
+    if (wanted & X_OK && !link && !(attr.mode & 0111)) return -EACCES;
+    return 0;
+  };
+  auto others = [&] { return __real___syscall_faccessat(dirfd, path, wanted, flags & ~AT_EMPTY_PATH); };
+  return withAttributes(dirfd, path, flags & ~AT_EACCESS, fill, others);
+}
+
+int __real___syscall_readlinkat(int, const char *, char *, size_t);
+int __wrap___syscall_readlinkat(int dirfd, const char *path, char *buffer, size_t size) {
+  if (!size || size > size_t(INT_MAX)) return -EINVAL;
+  int flags = AT_SYMLINK_NOFOLLOW;
+  // Without a path it is a descriptor's, of a symlink opened by O_PATH.
+  if (!*path) {
+    Descriptor open(dirfd, Descriptor::PATHS);
+    if (!open.file || !open.file->is<Symlink>()) return -ENOENT;
+    flags |= AT_EMPTY_PATH;
+  }
+  int count = 0;
+  auto ours = [&](auto &, auto &file) {
+    auto link = file->template dynCast<Symlink>();
+    if (!link) return -EINVAL;
+    auto target = link->getTarget();
+    count = int(std::min(size, target.size()));
+    memcpy(buffer, target.data(), size_t(count));
+    return 0;
+  };
+  auto others = [&] {
+    count = __real___syscall_readlinkat(dirfd, path, buffer, size);
+    return 0;
+  };
+  int error = withFile(dirfd, path, flags, ours, others);
+  return error ? error : count;
+}
+
+int __real___syscall_chdir(const char *);
+int __wrap___syscall_chdir(const char *path) {
+  lastError = 0;
+  return withReason(__real___syscall_chdir(path), -ENOENT);
 }
 
 int __real___syscall_utimensat(int, const char *, const struct timespec[2], int);
 int __wrap___syscall_utimensat(int dirfd, const char *path, const struct timespec times[2], int flags) {
   auto others = [&] { return __real___syscall_utimensat(dirfd, path, times, flags); };
   if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) return others();
+  // Of nothing to be done nothing is looked at.
+  if (times && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT) return 0;
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   sabfs_set_attr set = {};
+  bool valid = true;
   for (int i = 0; i < 2; i++) {
     timespec time = times ? times[i] : now;
     if (times && time.tv_nsec == UTIME_OMIT) continue;
     if (times && time.tv_nsec == UTIME_NOW) time = now;
-    if (time.tv_nsec < 0 || time.tv_nsec > 999999999) return -EINVAL;
-    int64_t ns;
+    int64_t ns = 0;
     // Nanoseconds since 1970 reach to the year 2262.
-    if (__builtin_mul_overflow(int64_t(time.tv_sec), int64_t(1000000000), &ns) ||
-        __builtin_add_overflow(ns, int64_t(time.tv_nsec), &ns))
-      return -EINVAL;
+    valid &= time.tv_nsec >= 0 && time.tv_nsec <= 999999999 &&
+             !__builtin_mul_overflow(int64_t(time.tv_sec), int64_t(1000000000), &ns) &&
+             !__builtin_add_overflow(ns, int64_t(time.tv_nsec), &ns);
     set.which |= i ? SABFS_SET_MTIME : SABFS_SET_ATIME;
     (i ? set.mtime_ns : set.atime_ns) = ns;
   }
-  auto ours = [&](auto &backend, auto &file) { return set.which ? setAttributes(backend, file, set) : 0; };
+  // Linux looks at the times when it has found the file.
+  auto ours = [&](auto &backend, auto &file) { return valid ? setAttributes(backend, file, set) : -EINVAL; };
   // Linux's call takes no path to mean the descriptor itself.
-  return withFile(dirfd, path ? path : "", flags | AT_EMPTY_PATH, ours, others);
+  return withFile(dirfd, path ? path : "", path ? flags : flags | AT_EMPTY_PATH, ours, others);
 }
 
 // WasmFS gives no name to a mount point, and its parents may be out of date when another program has
@@ -276,30 +354,14 @@ int __wrap___syscall_getcwd(char *buffer, size_t size) {
 // WasmFS does nothing for a directory, but programs rely on it: it makes a rename durable.
 __wasi_errno_t __real___wasi_fd_sync(__wasi_fd_t);
 __wasi_errno_t __wrap___wasi_fd_sync(__wasi_fd_t fd) {
-  Descriptor open(fd);
+  Descriptor open{int(fd)};
+  if (!open.state) return EBADF;
+  if (Channel::of(open.file)) return EINVAL;
   if (!open.backend) return __real___wasi_fd_sync(fd);
   return __wasi_errno_t(-open.backend->v.fsync(open.backend->volume, open.ino()));
 }
 
-// WasmFS's msync() copies a shared mapping into its file, and no more. It tells _msync_js(), which
-// munmap() uses too, the file but not what msync() was asked for.
-static __thread bool waiting = false;
-int __real__msync_js(void *, size_t, int, int, int, off_t);
-int __wrap__msync_js(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
-  int error = __real__msync_js(address, length, protection, flags, fd, offset);
-  bool written = (flags & MAP_TYPE) == MAP_SHARED && protection & PROT_WRITE;
-  return error || !waiting || !written ? error : -int(__wrap___wasi_fd_sync(fd));
-}
-
-int __real___syscall_msync(void *, size_t, int);
-int __wrap___syscall_msync(void *address, size_t length, int flags) {
-  waiting = flags & MS_SYNC;
-  int error = __real___syscall_msync(address, length, flags);
-  waiting = false;
-  return error;
-}
-
-int __wrap___syscall_fdatasync(int fd) { return __wrap___wasi_fd_sync(fd); }
+int __wrap___syscall_fdatasync(int fd) { return -int(__wrap___wasi_fd_sync(__wasi_fd_t(fd))); }
 
 // The C library's own does nothing, and is weak.
 int __syscall_sync(void) {

@@ -61,7 +61,9 @@ enum {
   SABFS_LOCK_EXCLUSIVE = 1,
   SABFS_LOCK_OPEN_FILE = 2, /* belongs to an open file, otherwise to the process */
   SABFS_LOCK_WHOLE_FILE = 4, /* as of flock(); it knows nothing of the others */
-  SABFS_LOCK_WAIT = 8
+  SABFS_LOCK_WAIT = 8,
+  /* Of no lock but of a shared mapping: -ENODEV when another program maps the file too and either one writes. */
+  SABFS_LOCK_MAPPING = 16
 };
 
 typedef struct sabfs_lock {
@@ -82,6 +84,30 @@ typedef struct sabfs_space {
   uint32_t name_max;
   bool read_only;
 } sabfs_space;
+
+/* What a watcher of a volume is told, as the change log has it. */
+enum {
+  SABFS_CHANGE_CREATE = 1, /* a name came to stand for an inode, new or not */
+  SABFS_CHANGE_DELETE = 2,
+  SABFS_CHANGE_MODIFY = 3, /* data or size, whatever the file's names */
+  SABFS_CHANGE_ATTRIB = 4, /* attributes or the number of names */
+  SABFS_CHANGE_FROM = 5, /* a name moved away; the next one with this cookie says where to */
+  SABFS_CHANGE_TO = 6,
+  SABFS_CHANGE_MISSED = 7 /* changes were missed: anything may be different */
+};
+
+typedef struct sabfs_change {
+  uint32_t what; /* SABFS_CHANGE_... */
+  uint32_t kind; /* the format bits of a mode */
+  uint32_t dir; /* of the name; 0 when there is none */
+  uint32_t ino;
+  uint32_t cookie;
+  uint32_t name_len;
+  uint8_t name[255];
+} sabfs_change;
+
+/* Reads the changes of a volume. */
+typedef struct sabfs_watcher sabfs_watcher;
 
 /* Takes one name; `kind` has the format bits of a mode. False ends the listing. */
 typedef bool (*sabfs_emit)(void *sink, const char *name, size_t name_len, uint32_t kind, uint32_t ino);
@@ -135,6 +161,15 @@ typedef struct sabfs_vtable {
   int32_t (*remove_xattr)(const sabfs_volume *, uint32_t ino, const char *name, size_t name_len);
   /* Makes everything durable, whatever the volume's durability: what a synchronous write asks for. */
   int32_t (*sync_durably)(const sabfs_volume *);
+  /* Writes at the end, and tells where that was. Up to 1 MiB is one piece for all programs. */
+  int64_t (*append)(const sabfs_volume *, uint32_t ino, const uint8_t *bytes, size_t count, uint64_t *offset);
+  /* A regular file without a name, as of O_TMPFILE, which is held once. */
+  int32_t (*create_unnamed)(const sabfs_volume *, uint32_t dir, uint32_t mode, sabfs_attr *out);
+  /* Begins to watch: what is changed from now on is told. One thread at a time may use a watcher. */
+  int32_t (*watch)(const sabfs_volume *, sabfs_watcher **out);
+  void (*unwatch)(sabfs_watcher *);
+  /* The next change: 1, or 0 when there is none by now. */
+  int32_t (*next_change)(const sabfs_volume *, sabfs_watcher *, sabfs_change *out);
 } sabfs_vtable;
 
 /* A function, as rustc does not export data from a static library for wasm. */

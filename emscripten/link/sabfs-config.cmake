@@ -37,6 +37,7 @@ function(_sabfs_add name archive compile)
   set_target_properties(${name}-shim PROPERTIES CXX_STANDARD @SHIM_STANDARD@ CXX_EXTENSIONS OFF
     INTERPROCEDURAL_OPTIMIZATION OFF)
   target_compile_options(${name}-shim PRIVATE ${compile} @SHIM_FLAGS@)
+  target_include_directories(${name}-shim PRIVATE "${_sabfs_root}/include")
   target_include_directories(${name}-shim SYSTEM PRIVATE @SHIM_HEADERS@)
   add_library(sabfs::${name} INTERFACE IMPORTED GLOBAL)
   set_target_properties(sabfs::${name} PROPERTIES

@@ -72,7 +72,8 @@ def get(ports, settings, shared):
   shim = os.path.join(FOLDER, 'shim')
   suffix = '-mt' if settings.PTHREADS else ''
   headers = [utils.path_from_root(name) for name in SHIM_HEADERS]
-  flags = SHIM_FLAGS + ['-isystem' + name for name in headers] + (['-pthread'] if settings.PTHREADS else [])
+  include = os.path.join(FOLDER, 'include')
+  flags = SHIM_FLAGS + ['-I' + include] + ['-isystem' + name for name in headers] + (['-pthread'] if settings.PTHREADS else [])
   # Emscripten compiles its libraries with -sSTRICT and -Werror, which a newer compiler's warnings must not end.
   flags += ['-Wno-error']
   # Another version of the shim, or the one of another folder, is another library.

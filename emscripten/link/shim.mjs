@@ -13,7 +13,9 @@ const run = promisify(execFile);
 /** `flags` are those of a variant, beside the shim's own. What the compiler says against it is the error's message. */
 export async function compileShim(folder, archive, flags) {
   const root = execFileSync('em-config', ['EMSCRIPTEN_ROOT'], { encoding: 'utf8' }).trim();
-  const common = [`-std=c++${SHIM.standard}`, ...SHIM.flags, ...flags, ...SHIM.headers.map((name) => `-isystem${path.join(root, name)}`)];
+  const include = path.resolve(folder, '../include');
+  const headers = SHIM.headers.map((name) => `-isystem${path.join(root, name)}`);
+  const common = [`-std=c++${SHIM.standard}`, ...SHIM.flags, ...flags, `-I${include}`, ...headers];
   const sources = fs.readdirSync(folder).filter((name) => name.endsWith('.cpp')).sort();
   const objects = fs.mkdtempSync(path.join(os.tmpdir(), 'sabfs-shim-'));
   try {

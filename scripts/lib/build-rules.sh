@@ -103,13 +103,15 @@ build_lib() {
 copy_shim() {
   local file
   mkdir -p dist/shim
-  for file in c-shim/*; do
+  for file in c-shim/*.*; do
     cmp -s "$file" "dist/shim/${file##*/}" || cp "$file" dist/shim/
   done
   for file in dist/shim/*; do
     [ -e "c-shim/${file##*/}" ] || rm "$file"
   done
   cmp -s c-shim/sabfs.h dist/include/sabfs.h || cp c-shim/sabfs.h dist/include/sabfs.h
+  # Headers of Linux that Emscripten lacks.
+  diff -rq c-shim/include/sys dist/include/sys >/dev/null 2>&1 || cp -R c-shim/include/. dist/include/
 }
 
 # build_shim ARCHIVE FLAG…

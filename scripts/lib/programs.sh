@@ -75,8 +75,8 @@ program locks-st "tests/programs/locks.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH
 program lock-calls-esm.mjs "tests/programs/lock_calls.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
   -sEXPORTED_RUNTIME_METHODS=ccall -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp
 # What all calls answer.
-program posix-mt "$(echo tests/programs/posix/*.c)" $MT
-program posix-st "$(echo tests/programs/posix/*.c)" $ST -sINITIAL_MEMORY=32MB
+program posix-mt "$(echo tests/programs/posix/*.c)" $MT -sPTHREAD_POOL_SIZE=6
+program posix-st "$(echo tests/programs/posix/*.c)" $ST -DNOTHREADS -sINITIAL_MEMORY=64MB
 # What happens when a browser's quota is used up.
 program quota "tests/programs/quota.c" $MT -sINITIAL_MEMORY=96MB
 program hello-noflags "tests/programs/hello.c" $COMMON $THREADS $BARE

@@ -186,6 +186,18 @@ group_linking() {
   node_tests linking 1200 --test-timeout=1200000 --test-concurrency=1 tests/linking/*.test.mjs
 }
 
+# What system calls answer at /opfs, answer by answer as Linux does. Each answer is a case.
+group_posix() {
+  load_environment node chromium
+  build_for_tests || return 0
+  SABFS_BRIEF=1 node_tests posix 900 tests/calls/node.test.mjs tests/calls/table.test.mjs
+  if [ -z "${SABFS_CHROMIUM:-}" ]; then
+    skip posix "there is no Chromium on this machine, and it could not be installed"
+    return
+  fi
+  SABFS_BRIEF=1 SABFS_BROWSER=chromium node_tests posix-chromium 900 tests/calls/browser.test.mjs
+}
+
 group_chromium() { group_browser chromium "${SABFS_CHROMIUM:-}"; }
 group_firefox() { group_browser firefox "${SABFS_FIREFOX:-}"; }
 

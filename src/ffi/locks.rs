@@ -44,6 +44,9 @@ fn owner_of(volume: &Volume<WasmStore>, lock: &sabfs_lock) -> LockOwner {
 
 fn set(volume: &Volume<WasmStore>, ino: u32, lock: &sabfs_lock) -> Result<(), Errno> {
     let (owner, mode) = (owner_of(volume, lock), mode_of(lock));
+    if has(lock, header::SABFS_LOCK_MAPPING) {
+        return volume.map_shared(ino, &owner, mode == LockMode::Exclusive);
+    }
     let acquire = |wait: Option<&Waiting<'_>>| {
         if has(lock, header::SABFS_LOCK_WHOLE_FILE) {
             volume.flock(ino, &owner, mode, wait)
@@ -86,6 +89,9 @@ fn set(volume: &Volume<WasmStore>, ino: u32, lock: &sabfs_lock) -> Result<(), Er
 
 fn unset(volume: &Volume<WasmStore>, ino: u32, lock: &sabfs_lock) -> Result<(), Errno> {
     let owner = owner_of(volume, lock);
+    if has(lock, header::SABFS_LOCK_MAPPING) {
+        return volume.unmap_shared(ino, &owner);
+    }
     if has(lock, header::SABFS_LOCK_WHOLE_FILE) {
         volume.funlock(ino, &owner)
     } else {

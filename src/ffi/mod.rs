@@ -32,4 +32,6 @@ mod space;
 #[cfg(all(feature = "wasmfs", target_os = "emscripten"))]
 mod vtable;
 #[cfg(all(feature = "wasmfs", target_os = "emscripten"))]
+mod watch;
+#[cfg(all(feature = "wasmfs", target_os = "emscripten"))]
 mod xattr;

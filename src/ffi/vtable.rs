@@ -2,7 +2,7 @@
 
 use super::mount::{self, status};
 use super::own;
-use super::{locks, patience, space, xattr};
+use super::{locks, patience, space, watch, xattr};
 use crate::errno::Errno;
 use crate::format::FileKind;
 use crate::store::WasmStore;
@@ -16,8 +16,8 @@ pub(super) mod header {
 }
 use header::{sabfs_attr, sabfs_set_attr, sabfs_vtable};
 pub(super) use header::{
-    sabfs_emit, sabfs_latency, sabfs_lock, sabfs_metrics, sabfs_options as Options, sabfs_space,
-    sabfs_volume,
+    sabfs_change, sabfs_emit, sabfs_latency, sabfs_lock, sabfs_metrics, sabfs_options as Options,
+    sabfs_space, sabfs_volume, sabfs_watcher,
 };
 
 pub(super) type Handle = *const sabfs_volume;
@@ -157,6 +157,11 @@ unsafe extern "C" fn create(
     unsafe { attr_of(volume, out, |v| v.create(dir, bytes(name, len), &new)) }
 }
 
+unsafe extern "C" fn create_unnamed(volume: Handle, dir: u32, mode: u32, out: *mut sabfs_attr) -> i32 {
+    let new = NewInode { kind: FileKind::Regular, permissions: mode & 0o7777, uid: 0, gid: 0, rdev: 0 };
+    unsafe { attr_of(volume, out, |v| v.create_unnamed(dir, &new)) }
+}
+
 unsafe extern "C" fn symlink(
     volume: Handle,
     dir: u32,
@@ -222,6 +227,20 @@ unsafe extern "C" fn read(volume: Handle, ino: u32, buffer: *mut u8, count: usiz
 unsafe extern "C" fn write(volume: Handle, ino: u32, from: *const u8, count: usize, offset: u64) -> i64 {
     let from = unsafe { bytes(from.cast(), count) };
     count_or_error(unsafe { run(volume, |v| v.write(ino, offset, from)) })
+}
+
+unsafe extern "C" fn append(
+    volume: Handle,
+    ino: u32,
+    from: *const u8,
+    count: usize,
+    offset: *mut u64,
+) -> i64 {
+    let from = unsafe { bytes(from.cast(), count) };
+    count_or_error(unsafe { run(volume, |v| v.append(ino, from)) }.map(|(at, done)| {
+        unsafe { offset.write(at) };
+        done
+    }))
 }
 
 unsafe extern "C" fn read_dir(volume: Handle, dir: u32, sink: *mut c_void, emit: sabfs_emit) -> i32 {
@@ -300,6 +319,11 @@ static VTABLE: sabfs_vtable = sabfs_vtable {
     set_xattr: Some(xattr::set),
     remove_xattr: Some(xattr::remove),
     sync_durably: Some(sync_durably),
+    append: Some(append),
+    create_unnamed: Some(create_unnamed),
+    watch: Some(watch::watch),
+    unwatch: Some(watch::unwatch),
+    next_change: Some(watch::next),
 };
 
 #[unsafe(no_mangle)]

@@ -1,5 +1,6 @@
 // A reporter for `node --test`: a line per test as it ends, what failed in full, and for scripts/test a file
-// (SABFS_REPORT) with one line per case: pass, fail or skip, a tab, and the name.
+// (SABFS_REPORT) with one line per case: pass, fail or skip, a tab, and the name. With SABFS_BRIEF only the outermost
+// tests that passed have a line in the output, where there are thousands within.
 import fs from 'node:fs';
 import path from 'node:path';
 import { inspect } from 'node:util';
@@ -43,7 +44,8 @@ function judge(data) {
   if (data.todo !== undefined) {
     return { kind: 'skip', name: `${where}: to do: ${reason(data.todo)}`, text: put('todo') };
   }
-  if (details.passed) return { kind: 'pass', name: where, text: put('ok  ') };
+  const silent = process.env.SABFS_BRIEF && nesting > 0;
+  if (details.passed) return { kind: 'pass', name: where, text: silent ? '' : put('ok  ') };
   return { kind: 'fail', name: where, text: put('FAIL', `\n${describe(error)}`) };
 }
 

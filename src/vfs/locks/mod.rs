@@ -221,6 +221,20 @@ impl<S: Store> Volume<S> {
         self.with_locks(ino, |table| set(&table, &wanted, false))
     }
 
+    /// Notes that this client maps a file, to share what is written there: `ENODEV` when another one does so too and
+    /// either of them writes, as nobody could show one what the other writes.
+    pub fn map_shared(&self, ino: Ino, owner: &LockOwner, writes: bool) -> Result<(), Errno> {
+        let mode = if writes { LockMode::Exclusive } else { LockMode::Shared };
+        self.acquire(&self.wanted(ino, Family::Mapping, owner, mode, LockRange::WHOLE), None)
+            .map_err(|errno| if errno == Errno::EAGAIN { Errno::ENODEV } else { errno })
+    }
+
+    /// This client maps the file no longer.
+    pub fn unmap_shared(&self, ino: Ino, owner: &LockOwner) -> Result<(), Errno> {
+        let wanted = self.wanted(ino, Family::Mapping, owner, LockMode::Shared, LockRange::WHOLE);
+        self.with_locks(ino, |table| set(&table, &wanted, false))
+    }
+
     /// Takes all of an owner's locks on a file away. The front end calls it when a process closes any
     /// descriptor of the file, and when an open file is closed for good.
     pub fn release_owner(&self, ino: Ino, owner: &LockOwner) -> Result<(), Errno> {

@@ -22,13 +22,33 @@ use crate::store::runtime as rt;
 const EXCLUSIVE: u32 = 1;
 const OPEN_FILE: u32 = 2;
 const WHOLE_FILE: u32 = 4;
+const MAPPING: u32 = 8;
 const FLAGS_AT: u64 = 8;
 
-/// Byte-range locks and whole-file locks do not know of each other.
+/// Byte-range locks, whole-file locks and shared mappings do not know of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     Range,
     WholeFile,
+    Mapping,
+}
+
+impl Family {
+    fn flags(self) -> u32 {
+        match self {
+            Self::Range => 0,
+            Self::WholeFile => WHOLE_FILE,
+            Self::Mapping => MAPPING,
+        }
+    }
+
+    fn of_flags(flags: u32) -> Self {
+        match flags & (WHOLE_FILE | MAPPING) {
+            0 => Self::Range,
+            WHOLE_FILE => Self::WholeFile,
+            _ => Self::Mapping,
+        }
+    }
 }
 
 /// A lock that is held or waited for.
@@ -61,7 +81,7 @@ impl Lock {
     fn encode(&self) -> [u8; 40] {
         let flags = if self.mode == LockMode::Exclusive { EXCLUSIVE } else { 0 }
             | if self.owner.kind == OwnerKind::OpenFile { OPEN_FILE } else { 0 }
-            | if self.family == Family::WholeFile { WHOLE_FILE } else { 0 };
+            | self.family.flags();
         let mut body = [0; 40];
         body[..4].copy_from_slice(&flags.to_le_bytes());
         body[4..8].copy_from_slice(&self.client.to_le_bytes());
@@ -80,7 +100,7 @@ impl Lock {
         let kind = if flags & OPEN_FILE == 0 { OwnerKind::Process } else { OwnerKind::OpenFile };
         Self {
             ino,
-            family: if flags & WHOLE_FILE == 0 { Family::Range } else { Family::WholeFile },
+            family: Family::of_flags(flags),
             mode: if flags & EXCLUSIVE == 0 { LockMode::Shared } else { LockMode::Exclusive },
             client: word(1),
             owner: LockOwner { kind, id: number(2), pid: word(2) },

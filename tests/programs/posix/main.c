@@ -81,5 +81,13 @@ int main(int count, char **arguments) {
   part("copy", copy_part);
   part("xattr", xattr_part);
   part("rename", rename_part);
+  part("open", open_part);
+  part("descriptors", descriptors_part);
+  part("paths", paths_part);
+  part("directories", directories_part);
+  part("pipes", pipes_part);
+  part("control", control_part);
+  part("map", map_part);
+  part("inotify", inotify_part);
   return 0;
 }
