@@ -26,7 +26,7 @@ int main(int argc, char **argv) {
   FAILS(EISDIR, unlink("/opfs/d"));
   FAILS(ENOTDIR, rename("/opfs/d/f/g", "/opfs/g"));
   CHECK(rename("/opfs/link/f", "/opfs/d/g") == 0 && rename("/opfs/d/g", "/opfs/link/f") == 0);
-  FAILS(ENOTEMPTY, rename("/opfs/d/f", "/opfs/d/"));
+  FAILS(ENOTDIR, rename("/opfs/d/f", "/opfs/d/"));
   FAILS(EEXIST, open("/opfs/d/f", O_CREAT | O_EXCL | O_RDWR, 0666));
   FAILS(ELOOP, open("/opfs/d/last", O_RDONLY | O_NOFOLLOW));
   CHECK(chmod("/opfs/d", 0555) == 0);
