@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
 using namespace wasmfs;
 
