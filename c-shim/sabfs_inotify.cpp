@@ -29,6 +29,10 @@ std::vector<Inotify *> &all() {
 // Whether there is one: who has none pays a load for each open().
 std::atomic<bool> any{false};
 
+bool isSameName(const sabfs_change &one, const sabfs_change &other) {
+  return one.dir == other.dir && one.name_len == other.name_len && !memcmp(one.name, other.name, one.name_len);
+}
+
 bool isSuch(const sabfs_change &change, uint32_t what, uint32_t ino) { return change.what == what && change.ino == ino; }
 
 } // namespace
@@ -111,7 +115,7 @@ void Inotify::tellSelf(Log &log, uint32_t ino, uint32_t mask) {
   }
 }
 
-void Inotify::take(Log &log, const sabfs_change &change, const sabfs_change &before, const sabfs_change &next) {
+void Inotify::take(Log &log, const sabfs_change &change, const sabfs_change &before, const sabfs_change &next, bool replaced) {
   std::string name(reinterpret_cast<const char *>(change.name), change.name_len);
   uint32_t flags = S_ISDIR(change.kind) ? IN_ISDIR : 0;
   switch (change.what) {
@@ -119,11 +123,13 @@ void Inotify::take(Log &log, const sabfs_change &change, const sabfs_change &bef
     case SABFS_CHANGE_DELETE:
       // One name less is a change of attributes, which the log does not tell of an inode that is gone.
       if (!isSuch(before, SABFS_CHANGE_ATTRIB, change.ino) && !S_ISDIR(change.kind)) tellSelf(log, change.ino, IN_ATTRIB);
-      tellIn(log, change.dir, IN_DELETE | flags, 0, name);
+      // What a rename replaces goes without a word.
+      if (!replaced) tellIn(log, change.dir, IN_DELETE | flags, 0, name);
       break;
     case SABFS_CHANGE_MODIFY: tellOf(log, change.ino, IN_MODIFY, change.kind); break;
     case SABFS_CHANGE_ATTRIB:
       // Of the number of names the directories are not told.
+      if (isSuch(before, SABFS_CHANGE_DELETE, change.ino)) break;
       if (isSuch(before, SABFS_CHANGE_CREATE, change.ino) || isSuch(next, SABFS_CHANGE_DELETE, change.ino)) {
         tellSelf(log, change.ino, IN_ATTRIB | flags);
       } else {
@@ -158,7 +164,9 @@ void Inotify::pump() {
     while (log.backend->v.next_change(log.backend->volume, log.watcher, &changes.emplace_back()) > 0) {}
     changes.back() = {};
     for (size_t i = 1; i + 1 < changes.size(); i++) {
-      take(log, changes[i], changes[i - 1], changes[i + 1]);
+      bool replaced = i + 2 < changes.size() && changes[i + 1].what == SABFS_CHANGE_FROM && changes[i + 2].what == SABFS_CHANGE_TO &&
+                      isSameName(changes[i], changes[i + 2]);
+      take(log, changes[i], changes[i - 1], changes[i + 1], replaced);
       if (changes[i].what == SABFS_CHANGE_DELETE || changes[i].what == SABFS_CHANGE_TO) reap();
     }
   }
@@ -206,6 +214,8 @@ void Inotify::use(SabfsBackend &backend, uint32_t ino, uint32_t event) {
     tellOf(log, ino, event, attr.mode);
   }
 }
+
+bool isAnythingWatched() { return any; }
 
 void noteUse(const std::shared_ptr<File> &file, uint32_t event) {
   if (!any) return;

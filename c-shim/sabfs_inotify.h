@@ -10,6 +10,7 @@
 namespace sabfs {
 
 // Opening and closing leave no trace on a volume: these tell the program's own watchers (IN_OPEN, IN_CLOSE_...).
+bool isAnythingWatched();
 void noteUse(const std::shared_ptr<wasmfs::File> &file, uint32_t event);
 
 class Inotify final : public Channel {
@@ -64,7 +65,7 @@ private:
   void tellSelf(Log &log, uint32_t ino, uint32_t mask);
   // Tells those who watch a name's directory.
   void tellIn(Log &log, uint32_t directory, uint32_t mask, uint32_t cookie, const std::string &name);
-  void take(Log &log, const sabfs_change &change, const sabfs_change &before, const sabfs_change &next);
+  void take(Log &log, const sabfs_change &change, const sabfs_change &before, const sabfs_change &next, bool replaced);
   void drop(int watch);
   // Tells of inodes that are gone.
   void reap();

@@ -328,24 +328,27 @@ int __wrap___syscall_munmap(void *address, size_t length) {
   }
   if (!length || start % PAGE) return -EINVAL;
   uintptr_t end = start + roundUp(length, PAGE);
-  std::vector<Mapping> left;
-  std::vector<Region *> dropped;
-  for (auto &mapping : all) {
-    auto first = uintptr_t(mapping.address), last = first + mapping.length;
-    if (!touches(mapping, start, end - start)) {
-      left.push_back(mapping);
+  for (uintptr_t at = start; at < end;) {
+    // Mappings of one part of a file have one address: each page is taken from one of them, the very one if there is.
+    auto same = [&](auto &mapping) { return uintptr_t(mapping.address) == at && mapping.length == end - at; };
+    auto place = std::find_if(all.begin(), all.end(), same);
+    if (place == all.end()) place = std::find_if(all.begin(), all.end(), [&](auto &mapping) { return touches(mapping, at, PAGE); });
+    if (place == all.end()) {
+      at += PAGE;
       continue;
     }
+    Mapping mapping = *place;
+    all.erase(place);
     (void)mapping.region->flush();
-    for (auto [from, to] : {std::pair{first, std::min(start, last)}, std::pair{std::max(end, first), last}}) {
+    auto first = uintptr_t(mapping.address), last = first + mapping.length, cut = std::min(end, last);
+    for (auto [from, to] : {std::pair{first, at}, std::pair{cut, last}}) {
       if (from >= to) continue;
-      left.push_back({reinterpret_cast<uint8_t *>(from), to - from, mapping.region, mapping.mayWrite});
+      all.push_back({reinterpret_cast<uint8_t *>(from), to - from, mapping.region, mapping.mayWrite});
       mapping.region->users++;
     }
-    dropped.push_back(mapping.region);
+    dropUser(mapping.region);
+    at = cut;
   }
-  all = std::move(left);
-  for (auto *region : dropped) dropUser(region);
   return 0;
 }
 

@@ -161,6 +161,13 @@ int checkForm(int dirfd, const char *path, oflags_t flags) {
   return 0;
 }
 
+// Whether a path leads to a file of ours that may be made empty.
+bool isFile(int dirfd, const char *path) {
+  auto parsed = path::getFileAt(dirfd, path, 0);
+  if (parsed.getError() || !SabfsBackend::of(parsed.getFile()) || !parsed.getFile()->is<DataFile>()) return false;
+  return parsed.getFile()->locked().getMode() & WRITE;
+}
+
 // What a symlink at the end of a path leads to, as a path from the same place; empty when there is none of ours.
 std::string behindSymlink(int dirfd, const char *path) {
   auto parsed = path::getFileAt(dirfd, path, AT_SYMLINK_NOFOLLOW);
@@ -182,7 +189,9 @@ int openOnce(int dirfd, const char *path, oflags_t flags, mode_t mode, int links
   lastError = 0;
   // WasmFS stops at flags that it does not know where it checks its assumptions.
   constexpr oflags_t UNKNOWN = O_SYNC | O_DIRECT | O_NOATIME | O_NOCTTY | O_ASYNC;
-  int fd = withReason(__real___syscall_openat(dirfd, path, flags & ~UNKNOWN, mode), -EIO);
+  // Who watches is told of the opening before he is told that the file is empty.
+  auto later = flags & O_TRUNC && isAnythingWatched() && isFile(dirfd, path) ? O_TRUNC : 0;
+  int fd = withReason(__real___syscall_openat(dirfd, path, flags & ~UNKNOWN & ~later, mode), -EIO);
   if (fd == -ENOENT && flags & O_CREAT && !(flags & (O_EXCL | O_NOFOLLOW)) && links > 0) {
     // WasmFS creates nothing behind a symlink.
     auto target = behindSymlink(dirfd, path);
@@ -192,7 +201,9 @@ int openOnce(int dirfd, const char *path, oflags_t flags, mode_t mode, int links
   setCloseOnExec(fd, flags & O_CLOEXEC);
   if (auto open = wasmFS.getFileTable().locked().getEntry(fd)) {
     if (flags & O_SYNC) remember(open, flags & O_SYNC);
-    noteUse(open->locked().getFile(), IN_OPEN);
+    auto file = open->locked().getFile();
+    noteUse(file, IN_OPEN);
+    if (later && file->is<DataFile>()) (void)file->cast<DataFile>()->locked().setSize(0);
   }
   return fd;
 }

@@ -289,10 +289,10 @@ int __wrap___syscall_chdir(const char *path) {
 
 int __real___syscall_utimensat(int, const char *, const struct timespec[2], int);
 int __wrap___syscall_utimensat(int dirfd, const char *path, const struct timespec times[2], int flags) {
-  auto others = [&] { return __real___syscall_utimensat(dirfd, path, times, flags); };
-  if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) return others();
   // Of nothing to be done nothing is looked at.
   if (times && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT) return 0;
+  auto others = [&] { return __real___syscall_utimensat(dirfd, path, times, flags); };
+  if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) return others();
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   sabfs_set_attr set = {};

@@ -509,3 +509,26 @@ fn locks_exclude() {
     v.read(f, 0, &mut count).unwrap();
     assert_eq!(u64::from_le_bytes(count), 4 * rounds);
 }
+
+#[test]
+fn a_file_that_one_client_maps_to_write_is_no_others_to_map() {
+    let (first, ino) = fixture();
+    let other = second(&first, 2);
+    other.hold(ino).unwrap();
+    assert_eq!(first.map_shared(ino, &A, false), Ok(()));
+    assert_eq!(other.map_shared(ino, &A, false), Ok(()));
+    // Who only reads does not see what is stored.
+    assert_eq!(first.map_shared(ino, &A, true), Err(Errno::ENODEV));
+    assert_eq!(other.unmap_shared(ino, &A), Ok(()));
+    assert_eq!(first.map_shared(ino, &A, true), Ok(()));
+    assert_eq!(other.map_shared(ino, &A, false), Err(Errno::ENODEV));
+    assert_eq!(other.map_shared(ino, &A, true), Err(Errno::ENODEV));
+    // Locks do not know of it.
+    assert_eq!(other.lock(ino, &B, Exclusive, LockRange::WHOLE, None), Ok(()));
+    assert_eq!(other.flock(ino, &LockOwner::open_file(1, 0), Exclusive, None), Ok(()));
+    assert_eq!(first.unmap_shared(ino, &A), Ok(()));
+    assert_eq!(other.map_shared(ino, &A, true), Ok(()));
+    // It goes with the client.
+    other.release_client(2).unwrap();
+    assert_eq!(first.map_shared(ino, &A, true), Ok(()));
+}
