@@ -83,8 +83,8 @@ export async function buildByCmake(folder, { library = dist, env, targets = ['wi
 
 /** `call` is `attempt` where it may be refused. */
 export function configure(folder, { library = dist, env, call = run } = {}) {
-  const settings = ['-DCMAKE_BUILD_TYPE=Release', `-Dsabfs_DIR=${path.join(library, 'lib/cmake/sabfs')}`];
-  return call('emcmake', ['cmake', '-G', 'Unix Makefiles', '-S', import.meta.dirname, '-B', folder, ...settings], { env });
+  const where = `-Dsabfs_DIR=${path.join(library, 'lib/cmake/sabfs')}`;
+  return call('emcmake', ['cmake', '-G', 'Unix Makefiles', '-S', import.meta.dirname, '-B', folder, where], { env });
 }
 
 /** Runs the program twice on one volume. */

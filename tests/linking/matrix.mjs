@@ -38,7 +38,8 @@ export const ROWS = [
   { flags: ['-O1', '-fexceptions'], way: 'port', throws: true },
   { flags: ['-O1', '-fexceptions', PROXY], way: 'pkg-config', threads: true, throws: true, long: true },
   // Other parts of Emscripten's.
-  { flags: ['-O1', '-sMALLOC=mimalloc', PROXY], way: 'port', threads: true },
+  // Each thread has a heap of its own then, more than the usual 16 MiB have room for.
+  { flags: ['-O1', '-sMALLOC=mimalloc', '-sINITIAL_MEMORY=64MB', PROXY], way: 'port', threads: true },
   { flags: ['-O1', '-sMALLOC=emmalloc'], way: 'rsp', long: true },
   // The port's options.
   { flags: ['-O1', PROXY], way: 'port', options: ':threads=on', threads: true },
