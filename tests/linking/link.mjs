@@ -4,6 +4,10 @@ import { execFile } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { unavailable } from '../harness/browser.mjs';
+import { runInBrowser } from '../harness/run-program.mjs';
+import { serve } from '../harness/server.mjs';
+import { borrow } from '../harness/shared-browser.mjs';
 
 export const root = path.resolve(import.meta.dirname, '../..');
 export const dist = path.join(root, 'dist');
@@ -71,28 +75,41 @@ export async function link(folder, { name = 'program.js', library = dist, way, t
   return output;
 }
 
-/** Builds both programs of CMakeLists.txt: sabfs/with-sabfs.js and sabfs-st/with-sabfs-st.js in the folder. */
-export async function buildByCmake(folder, { library = dist, env } = {}) {
+/** Builds the programs of CMakeLists.txt: sabfs/with-sabfs.js and sabfs-st/with-sabfs-st.js in the folder. */
+export async function buildByCmake(folder, { library = dist, env, targets = ['with-sabfs', 'with-sabfs-st'] } = {}) {
   await configure(folder, { library, env });
-  await run('cmake', ['--build', folder, '--parallel', '2'], { env, timeout: 600_000 });
+  await run('cmake', ['--build', folder, '--parallel', '2', '--target', ...targets], { env, timeout: 600_000 });
 }
 
 /** `call` is `attempt` where it may be refused. */
 export function configure(folder, { library = dist, env, call = run } = {}) {
-  const settings = ['-DCMAKE_BUILD_TYPE=Release', `-Dsabfs_DIR=${path.join(library, 'lib/cmake/sabfs')}`];
-  return call('emcmake', ['cmake', '-G', 'Unix Makefiles', '-S', import.meta.dirname, '-B', folder, ...settings], { env });
+  const where = `-Dsabfs_DIR=${path.join(library, 'lib/cmake/sabfs')}`;
+  return call('emcmake', ['cmake', '-G', 'Unix Makefiles', '-S', import.meta.dirname, '-B', folder, where], { env });
 }
 
 /** Runs the program twice on one volume. */
-export async function judge(program, { module = false, nodeFlags = [] } = {}) {
+export async function judge(program, { module = false } = {}) {
   const cwd = path.dirname(program);
   const start = module ? [here('start.mjs'), program] : [program];
   for (const step of ['write', 'read']) {
-    const { code, stdout, stderr } = await attempt(node, [...nodeFlags, ...start, step], { cwd, timeout: 120_000 });
+    const { code, stdout, stderr } = await attempt(node, [...start, step], { cwd, timeout: 120_000 });
     assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${step}: whole\n`, stderr: '' });
   }
   assert.ok(fs.statSync(path.join(cwd, 'sabfs/default/image')).size > 0, 'the volume has its files');
 }
+
+/** The same on a page of Chromium that is not isolated: a program that can be suspended is durable there, too. */
+export async function judgeInChromium(t, program) {
+  const server = await serve({ roots: [root, path.dirname(program)], isolate: false });
+  t.after(() => server.close());
+  const browser = await borrow(t);
+  for (const step of ['write', 'read']) {
+    const result = await runInBrowser(browser, server, 'program', { url: `/${path.basename(program)}`, args: [step] });
+    assert.deepEqual(result, { code: 0, stdout: `${step}: whole\n`, stderr: '' });
+  }
+}
+
+export const noChromium = () => unavailable('chromium');
 
 /** Why a test cannot run here, or false. */
 export function lacks(...commands) {
