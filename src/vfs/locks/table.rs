@@ -22,6 +22,7 @@ use crate::store::runtime as rt;
 const EXCLUSIVE: u32 = 1;
 const OPEN_FILE: u32 = 2;
 const WHOLE_FILE: u32 = 4;
+const HANDLE: u32 = 8;
 const FLAGS_AT: u64 = 8;
 
 /// Byte-range locks and whole-file locks do not know of each other.
@@ -59,8 +60,13 @@ impl Lock {
     }
 
     fn encode(&self) -> [u8; 40] {
+        let kind = match self.owner.kind {
+            OwnerKind::Process => 0,
+            OwnerKind::OpenFile => OPEN_FILE,
+            OwnerKind::Handle => HANDLE,
+        };
         let flags = if self.mode == LockMode::Exclusive { EXCLUSIVE } else { 0 }
-            | if self.owner.kind == OwnerKind::OpenFile { OPEN_FILE } else { 0 }
+            | kind
             | if self.family == Family::WholeFile { WHOLE_FILE } else { 0 };
         let mut body = [0; 40];
         body[..4].copy_from_slice(&flags.to_le_bytes());
@@ -77,7 +83,11 @@ impl Lock {
         let word = |index: usize| u32::from_le_bytes(words[index]);
         let number = |index: usize| u64::from_le_bytes(numbers[index]);
         let flags = word(0);
-        let kind = if flags & OPEN_FILE == 0 { OwnerKind::Process } else { OwnerKind::OpenFile };
+        let kind = match flags & (OPEN_FILE | HANDLE) {
+            0 => OwnerKind::Process,
+            OPEN_FILE => OwnerKind::OpenFile,
+            _ => OwnerKind::Handle,
+        };
         Self {
             ino,
             family: if flags & WHOLE_FILE == 0 { Family::Range } else { Family::WholeFile },
@@ -294,8 +304,10 @@ mod tests {
         let whole = lock(3, 4, 5);
         assert_eq!(Lock::decode(3, &whole.encode()), whole);
         let owner = LockOwner::process(1, u32::MAX);
-        let range = Lock { family: Family::Range, mode: LockMode::Shared, owner, ..whole };
-        assert_eq!(Lock::decode(3, &range.encode()), range);
+        for owner in [owner, LockOwner::handle(1, 9)] {
+            let range = Lock { family: Family::Range, mode: LockMode::Shared, owner, ..whole };
+            assert_eq!(Lock::decode(3, &range.encode()), range);
+        }
     }
 
     #[test]
