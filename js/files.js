@@ -60,6 +60,7 @@ class Files {
     try {
       this.use(name);
       const operation = OPERATIONS[name];
+      if (operation.later) return await operation.later(this, ...args);
       return await (operation.steps ? driveLater(operation.steps(...args), (step, given) => this.#later(OPERATIONS[step], given))
         : this.#later(operation, args));
     } catch (error) {

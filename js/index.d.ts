@@ -131,6 +131,38 @@ export interface Watcher {
   close(): void;
 }
 
+export interface FileLock {
+  /** Others may have shared locks, too; otherwise nobody else has any. */
+  shared?: boolean;
+}
+
+export interface RangeLock extends FileLock {
+  /** The first byte; 0 unless said otherwise. */
+  start?: number;
+  /** How many bytes; 0, which it is unless said otherwise, means all to the end, wherever that will be. */
+  length?: number;
+}
+
+export interface LockTimeout {
+  /** Milliseconds to wait at most before ETIMEDOUT; unless said otherwise as long as it takes. */
+  timeout?: number;
+}
+
+/** A lock that somebody has. */
+export interface HeldLock {
+  shared: boolean;
+  start: number;
+  /** 0: to the end. */
+  length: number;
+  /** The process as programs name it; -1 for a lock of an open file of a program. */
+  pid: number;
+}
+
+export interface Follow {
+  /** Whether a symlink that a path ends with is followed; it is unless said otherwise. */
+  follow?: boolean;
+}
+
 type Encoding = 'utf8' | 'utf-8';
 type ReadOptions = { flag?: Flags; encoding?: null };
 type WriteOptions = Encoding | { flag?: Flags; mode?: Mode };
@@ -181,6 +213,27 @@ interface Operations {
   /** Makes everything durable, in relaxed volumes too. */
   sync(): void;
   statfs(): StatFs;
+
+  /** Locks bytes if nobody's lock is in the way: whether it has. A handle's locks never stand in its own way. */
+  tryLock(handle: Handle, options?: RangeLock): boolean;
+  /** Waits for a lock on bytes. EDEADLK if that would be for ever, ETIMEDOUT; EAGAIN on a page's main thread, which has to await it. */
+  lock(handle: Handle, options?: RangeLock & LockTimeout): void;
+  unlock(handle: Handle, options?: RangeLock): void;
+  /** The first lock that is in the way of such a one. */
+  testLock(handle: Handle, options?: RangeLock): HeldLock | null;
+  /** Locks a whole file, as flock(): has nothing to do with locks on bytes. Taken with the other mode the lock changes. */
+  tryFlock(handle: Handle, options?: FileLock): boolean;
+  /** Waits for a whole file. ETIMEDOUT; EAGAIN on a page's main thread, which has to await it. */
+  flock(handle: Handle, options?: FileLock & LockTimeout): void;
+  funlock(handle: Handle): void;
+
+  getxattr(target: Path | Handle, name: Path, options?: Follow & { encoding?: null }): Uint8Array;
+  getxattr(target: Path | Handle, name: Path, options: Encoding | (Follow & { encoding: Encoding })): string;
+  /** All attributes of an inode have room in 4,064 bytes. create: EEXIST if it is there; replace: ENODATA if it is not. */
+  setxattr(target: Path | Handle, name: Path, value: Data, options?: Follow & { create?: boolean; replace?: boolean }): void;
+  listxattr(target: Path | Handle, options?: Encoding | (Follow & { encoding?: Encoding })): string[];
+  listxattr(target: Path | Handle, options: Follow & { encoding: 'buffer' }): Uint8Array[];
+  removexattr(target: Path | Handle, name: Path, options?: Follow): void;
 }
 
 /** Overloads of a method with promises of their results. */

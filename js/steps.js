@@ -213,10 +213,11 @@ const COMPOSED = {
   },
 };
 
-// How each is done: by a step, by a step that only asks for a commit, or by a generator of steps.
+// How each is done: by a step, by a step that only asks for a commit, by a generator of steps, or in another way by a promise.
 const OPERATIONS = Object.fromEntries([
-  ...Object.entries(LOOKING).map(([name, step]) => [name, { step }]),
+  ...Object.entries({ ...LOOKING, ...XATTRS_LOOKING, ...LOCKING }).map(([name, step]) => [name, { step }]),
   ...Object.entries(SYNCING).map(([name, syncs]) => [name, { syncs }]),
-  ...Object.entries(CHANGING).map(([name, step]) => [name, { step, changes: true }]),
+  ...Object.entries({ ...CHANGING, ...XATTRS_CHANGING }).map(([name, step]) => [name, { step, changes: true }]),
+  ...Object.entries(LOCKING_LATER),
   ...Object.entries(COMPOSED).map(([name, steps]) => [name, { steps, changes: true }]),
 ]);

@@ -1,13 +1,12 @@
 //! Advisory locks for the C++ side (c-shim/sabfs_locks.cpp).
 
 use super::mount::status;
+use super::numbers::PID;
 use super::vtable::{Handle, header, sabfs_lock, with};
 use crate::errno::Errno;
 use crate::store::WasmStore;
 use crate::vfs::{HeldLock, LockMode, LockOwner, LockRange, Volume, Waiting};
 
-/// All programs believe that they have this process number.
-const PID: u32 = 42;
 /// How long a page's main thread waits.
 const MAIN_THREAD_MS: u32 = 2000;
 /// How long a program's main thread sleeps before it looks what its other threads want of it, as

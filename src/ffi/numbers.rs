@@ -11,6 +11,8 @@ use crate::vfs::Volume;
 pub(super) const METRICS: usize = 30;
 /// What `stats()` shows.
 pub(super) const STATS: usize = 9;
+/// All programs believe that they have this process number; others are told of it and the client's slot together.
+pub(super) const PID: u32 = 42;
 /// Slots of a store, in names of clients.
 const SLOTS: f64 = rt::CLIENTS_MAX as f64;
 

@@ -5,7 +5,9 @@
 //! long as it likes lies in a buffer of the module's memory, whose address JavaScript asks for.
 
 mod calls;
+mod locks;
 mod watch;
+mod xattr;
 
 use super::numbers::{self, METRICS, STATS};
 use super::prepare::prepare;
@@ -46,6 +48,7 @@ struct Page {
     output: Vec<u8>,
     numbers: [f64; NUMBERS],
     refusals: Slots<Refusal>,
+    requests: Slots<locks::Request>,
     watched: Slots<WatchedTree<WasmStore>>,
 }
 
@@ -79,6 +82,7 @@ thread_local! {
             output: Vec::new(),
             numbers: [0.0; NUMBERS],
             refusals: Slots(Vec::new()),
+            requests: Slots(Vec::new()),
             watched: Slots(Vec::new()),
         })
     };
@@ -194,8 +198,8 @@ extern "C" fn sabfs_detach() -> i32 {
     with(|page| page.watched.0.clear());
     let left = volume.detach();
     if left != Err(Errno::EAGAIN) {
-        // The store is another's by now: nothing of the table is to be given back.
-        with(|page| std::mem::forget(page.files.take()));
+        // The store is another's by now: nothing of the tables is to be given back.
+        with(|page| std::mem::forget((page.files.take(), std::mem::take(&mut page.requests.0))));
     }
     // Whoever fails at this is dead to the others, who see to what it leaves.
     status(left)

@@ -5,8 +5,8 @@
 //! one position. A call that uses the position keeps it to itself until it is over, so calls of several
 //! threads never use or leave out the same bytes.
 
-use super::Volume;
 use super::types::{Entry, Ino};
+use super::{LockOwner, Volume};
 use crate::errno::Errno;
 use crate::format::{FILE_SIZE_MAX, FileKind};
 use crate::store::Store;
@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Number of an open file, the lowest that is free.
 pub type Handle = u32;
@@ -22,6 +23,9 @@ pub type Handle = u32;
 /// Positions behind "." and "..", which no name has.
 const DOT: u64 = 1;
 const DOT_DOT: u64 = 2;
+
+/// Files that were ever opened.
+static OPENED: AtomicU64 = AtomicU64::new(0);
 
 bitflags! {
     /// What an open file may be used for.
@@ -63,10 +67,17 @@ pub struct OpenFile<S: Store> {
     mode: OpenMode,
     /// In bytes; of a directory the cookie of the last name that was read.
     position: Mutex<u64>,
+    /// Tells it apart from all that this process ever opens.
+    id: u64,
+    /// Whether it may have advisory locks.
+    locks: AtomicBool,
 }
 
 impl<S: Store> Drop for OpenFile<S> {
     fn drop(&mut self) {
+        if self.locks.load(Ordering::Relaxed) {
+            self.volume.release_owner_or_later(self.ino, &LockOwner::handle(self.id, 0));
+        }
         self.volume.forget(self.ino);
     }
 }
@@ -107,6 +118,12 @@ impl<S: Store> OpenFile<S> {
     /// What it was opened for.
     pub fn mode(&self) -> OpenMode {
         self.mode
+    }
+
+    /// Whom its advisory locks belong to. They go when its last handle is closed. `pid`: the process that others are told of.
+    pub fn lock_owner(&self, pid: u32) -> LockOwner {
+        self.locks.store(true, Ordering::Relaxed);
+        LockOwner::handle(self.id, pid)
     }
 
     fn readable(&self) -> Result<(), Errno> {
@@ -226,6 +243,8 @@ impl<S: Store> OpenFiles<S> {
             kind: FileKind::Regular,
             mode,
             position: Mutex::new(0),
+            id: OPENED.fetch_add(1, Ordering::Relaxed),
+            locks: AtomicBool::new(false),
         };
         file.kind = self.volume.getattr(ino)?.kind;
         match file.kind {

@@ -187,9 +187,13 @@ impl<S: Store> Volume<S> {
             return;
         }
         hold.remove();
-        // Fails only while a client has the guard that nobody has called dead yet: these locks go with this client.
-        let _ = self.release_locks(ino);
-        match self.gate() {
+        let unlocked = match self.release_locks(ino) {
+            // A brief view does both later, as the locks need the hold.
+            Err(Errno::EAGAIN) => Err(Errno::EAGAIN),
+            // Fails only while a client has the guard that nobody has called dead yet: these locks go with this client.
+            _ => Ok(()),
+        };
+        match unlocked.and_then(|()| self.gate()) {
             Ok(_gate) => leave_own(&self.core, ino),
             Err(_) => self.patience.give_back_later(ino),
         }

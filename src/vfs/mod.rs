@@ -45,7 +45,7 @@ pub use allocate::AllocateMode;
 pub use as_caller::AsCaller;
 pub use atime::Atime;
 pub use files::{Handle, OpenFile, OpenFiles, OpenMode, Whence};
-pub use locks::{HeldLock, LockMode, LockOwner, LockRange, OwnerKind, Waiting};
+pub use locks::{HeldLock, LockMode, LockOwner, LockRange, LockRequest, OwnerKind, Waiting};
 pub use log::{Event, Watcher};
 pub use open::OpenFlags;
 pub use patience::{Refusal, Sleep};

@@ -10,19 +10,21 @@
 //! Invariants
 //! - A brief view that gives up leaves nothing in the store but the mark that somebody may be waiting, which the lock's
 //!   owner clears.
-//! - What the view has to give back and cannot, as somebody else has the gate, it gives back when it gets the gate next.
+//! - What the view has to give back and cannot, as somebody else has the gate or the guard of the advisory locks, it gives
+//!   back when it gets the gate next, or when it is told to settle.
 
-use super::Volume;
 use super::hold;
 use super::types::Ino;
 use super::volume::Gate;
+use super::{LockOwner, Volume};
 use crate::core::{GATE_TIMEOUT_MS, Image};
 use crate::errno::Errno;
 use crate::persist::Asked;
+use crate::store::lock::Taken;
 use crate::store::runtime as rt;
 use crate::store::{Store, Wait, clients, lock};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// No limit.
 const AS_LONG_AS_IT_TAKES: u32 = u32::MAX;
@@ -30,31 +32,34 @@ const AS_LONG_AS_IT_TAKES: u32 = u32::MAX;
 /// How long the operations of a view wait, and what the last one was refused for.
 pub(super) struct Patience {
     limit_ms: AtomicU32,
-    /// The operation has slept on the gate's word before.
-    has_slept: AtomicBool,
+    /// The word of the lock that the operation has slept on before; 0: none.
+    slept_on: AtomicU64,
     /// The view has the gate, beyond the operation that runs.
     keeps_gate: AtomicBool,
     /// How often the operation has waited for space before it was refused.
     space_tries: AtomicU32,
-    /// How long the operation has been waiting for the gate, counting from its first refusal.
-    gate_waited_ms: AtomicU32,
+    /// How long the operation has been waiting for locks, counting from its first refusal.
+    lock_waited_ms: AtomicU32,
     awaited: Mutex<Awaited>,
     /// Inodes that are held no more, of which the store still says so.
     late: Mutex<Vec<Ino>>,
     has_late: AtomicBool,
+    /// Owners that are no more, of which the store still has advisory locks.
+    late_owners: Mutex<Vec<(Ino, LockOwner)>>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
         Self {
             limit_ms: AtomicU32::new(AS_LONG_AS_IT_TAKES),
-            has_slept: AtomicBool::new(false),
+            slept_on: AtomicU64::new(0),
             keeps_gate: AtomicBool::new(false),
             space_tries: AtomicU32::new(0),
-            gate_waited_ms: AtomicU32::new(0),
+            lock_waited_ms: AtomicU32::new(0),
             awaited: Mutex::new(Awaited::Nothing),
             late: Mutex::default(),
             has_late: AtomicBool::new(false),
+            late_owners: Mutex::default(),
         }
     }
 }
@@ -64,8 +69,8 @@ impl Default for Patience {
 enum Awaited {
     #[default]
     Nothing,
-    /// Somebody had the gate.
-    Gate,
+    /// Somebody had the lock at this word: the gate, or the guard of the advisory locks.
+    Lock(u64),
     /// The keeper was asked for something.
     Keeper(Asked),
 }
@@ -75,14 +80,14 @@ enum Awaited {
 pub struct Refusal {
     awaited: Awaited,
     space_tries: u32,
-    gate_waited_ms: u32,
+    lock_waited_ms: u32,
 }
 
 impl Refusal {
     /// None when what the operation has to wait for is there; otherwise what to sleep on. `passed_ms`: time since it was
     /// refused, or since the last time that this was asked.
     ///
-    /// `EIO` when the gate stays closed for too long, and what waiting for the keeper gives.
+    /// `EIO` when a lock stays taken for too long, and what waiting for the keeper gives.
     pub fn poll<S: Store>(
         &mut self,
         volume: &Volume<S>,
@@ -91,13 +96,13 @@ impl Refusal {
         let store = volume.image().store();
         match &mut self.awaited {
             Awaited::Nothing => Ok(None),
-            Awaited::Gate => {
-                self.gate_waited_ms = self.gate_waited_ms.saturating_add(passed_ms);
-                match lock::announce(store, rt::GATE) {
+            &mut Awaited::Lock(word) => {
+                self.lock_waited_ms = self.lock_waited_ms.saturating_add(passed_ms);
+                match lock::announce(store, word) {
                     None => Ok(None),
-                    Some(_) if clients::is_dead(store, lock::owner(store, rt::GATE)) => Ok(None),
-                    Some(_) if self.gate_waited_ms >= GATE_TIMEOUT_MS => Err(Errno::EIO),
-                    Some(value) => Ok(Some(Sleep { word: rt::GATE, value })),
+                    Some(_) if clients::is_dead(store, lock::owner(store, word)) => Ok(None),
+                    Some(_) if self.lock_waited_ms >= GATE_TIMEOUT_MS => Err(Errno::EIO),
+                    Some(value) => Ok(Some(Sleep { word, value })),
                 }
             }
             Awaited::Keeper(asked) => {
@@ -152,6 +157,11 @@ impl Patience {
         self.late.lock().push(ino);
         self.has_late.store(true, Ordering::Relaxed);
     }
+
+    /// Notes an owner whose advisory locks could not be given back.
+    pub(super) fn release_later(&self, ino: Ino, owner: LockOwner) {
+        self.late_owners.lock().push((ino, owner));
+    }
 }
 
 impl<S: Store> Volume<S> {
@@ -165,10 +175,13 @@ impl<S: Store> Volume<S> {
         patience.limit_ms.store(limit_ms, Ordering::Relaxed);
         patience.space_tries.store(again.map_or(0, |refusal| refusal.space_tries), Ordering::Relaxed);
         patience
-            .gate_waited_ms
-            .store(again.map_or(0, |refusal| refusal.gate_waited_ms), Ordering::Relaxed);
-        let has_slept = again.is_some_and(|refusal| matches!(refusal.awaited, Awaited::Gate));
-        patience.has_slept.store(has_slept, Ordering::Relaxed);
+            .lock_waited_ms
+            .store(again.map_or(0, |refusal| refusal.lock_waited_ms), Ordering::Relaxed);
+        let slept_on = again.map_or(0, |refusal| match refusal.awaited {
+            Awaited::Lock(word) => word,
+            _ => 0,
+        });
+        patience.slept_on.store(slept_on, Ordering::Relaxed);
         *patience.awaited.lock() = Awaited::Nothing;
     }
 
@@ -177,15 +190,15 @@ impl<S: Store> Volume<S> {
         Refusal {
             awaited: std::mem::take(&mut *self.patience.awaited.lock()),
             space_tries: self.patience.space_tries(),
-            gate_waited_ms: self.patience.gate_waited_ms.load(Ordering::Relaxed),
+            lock_waited_ms: self.patience.lock_waited_ms.load(Ordering::Relaxed),
         }
     }
 
     /// The operation that was refused is done, or nobody does it again.
     pub fn done_with(&self, refusal: Refusal) {
-        // It may have been woken and then not have needed the gate: another sleeper would never hear of that.
-        if matches!(refusal.awaited, Awaited::Gate) {
-            self.image().store().notify(rt::GATE, 1);
+        // It may have been woken and then not have needed the lock: another sleeper would never hear of that.
+        if let Awaited::Lock(word) = refusal.awaited {
+            self.image().store().notify(word, 1);
         }
     }
 
@@ -210,6 +223,19 @@ impl<S: Store> Volume<S> {
 
     /// Gives back what could not be given back before, if there is anything. `EAGAIN` as an operation.
     pub fn settle_late(&self) -> Result<(), Errno> {
+        let owners = std::mem::take(&mut *self.patience.late_owners.lock());
+        let mut answer = Ok(());
+        for (ino, owner) in owners {
+            match answer.and_then(|()| self.release_owner(ino, &owner)) {
+                Err(Errno::EAGAIN) => {
+                    self.patience.release_later(ino, owner);
+                    answer = Err(Errno::EAGAIN);
+                }
+                // Other errors: they go with this client at the latest.
+                _ => {}
+            }
+        }
+        answer?;
         if self.patience.has_late.load(Ordering::Relaxed) { self.gate().map(drop) } else { Ok(()) }
     }
 
@@ -225,24 +251,57 @@ impl<S: Store> Volume<S> {
         }
         let gate = Gate::new(image);
         if patience.has_late.load(Ordering::Relaxed) {
-            patience.has_late.store(false, Ordering::Relaxed);
-            for ino in std::mem::take(&mut *patience.late.lock()) {
-                hold::leave_own(&self.core, ino);
-            }
+            self.give_late_back()?;
         }
         Ok(gate)
     }
 
+    /// Gives holds back, and the locks on their inodes first; with the gate. `EAGAIN` when the guard of the locks cannot be had.
+    fn give_late_back(&self) -> Result<(), Errno> {
+        let patience = &self.patience;
+        let mut late = patience.late.lock();
+        while let Some(&ino) = late.last() {
+            match self.release_locks(ino) {
+                Err(Errno::EAGAIN) => return Err(Errno::EAGAIN),
+                // Other errors: what this client has goes with it at the latest.
+                _ => hold::leave_own(&self.core, ino),
+            }
+            late.pop();
+        }
+        patience.has_late.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn try_gate(&self, image: &Image<S>, limit_ms: u32) -> Result<(), Errno> {
-        let taken = match self.patience.has_slept.load(Ordering::Relaxed) {
+        let taken = match self.patience.slept_on.load(Ordering::Relaxed) == rt::GATE {
             true => image.lock_gate_after_sleep(),
             false => image.lock_gate_within(limit_ms),
         };
-        if taken? {
-            return Ok(());
-        }
-        *self.patience.awaited.lock() = Awaited::Gate;
-        Err(Errno::EAGAIN)
+        if taken? { Ok(()) } else { Err(self.refused(rt::GATE)) }
+    }
+
+    /// Takes the lock at a word that guards no blocks, as patiently as this view is: `limit_ms` at most. What a dead owner
+    /// had is inherited.
+    pub(super) fn take_word(
+        &self,
+        word: u64,
+        limit_ms: u32,
+        is_dead: &dyn Fn(u32) -> bool,
+    ) -> Result<Taken, Errno> {
+        let (store, client) = (self.image().store(), self.image().client());
+        let Some(brief_ms) = self.patience.limit_ms() else {
+            return Ok(lock::lock_or_inherit(store, word, client, limit_ms, is_dead));
+        };
+        let taken = match self.patience.slept_on.load(Ordering::Relaxed) == word {
+            true => lock::lock_after_sleep(store, word, client, is_dead),
+            false => lock::lock_or_inherit(store, word, client, brief_ms, is_dead),
+        };
+        if taken == Taken::Not { Err(self.refused(word)) } else { Ok(taken) }
+    }
+
+    fn refused(&self, word: u64) -> Errno {
+        *self.patience.awaited.lock() = Awaited::Lock(word);
+        Errno::EAGAIN
     }
 
     /// Waits for what the keeper was asked for, as patiently as this view is.

@@ -25,6 +25,44 @@ export async function verify(fs, home, known) {
   demand(names.size == 0, `${[...names]} in ${home} should not be there`);
 }
 
+/** A number that several count on together, each from what the others have left, under a lock on its bytes. */
+export class Counter {
+  #fs;
+  #handle;
+  steps = 0;
+
+  constructor(fs, handle) {
+    this.#fs = fs;
+    this.#handle = handle;
+  }
+
+  /** A file with 0 in it. */
+  static async make(fs, path) {
+    await fs.writeFile(path, new Uint32Array(1));
+  }
+
+  static async open(fs, path) {
+    return new Counter(fs, await fs.open(path, 'r+'));
+  }
+
+  async add() {
+    const bytes = { start: 0, length: 4 }, number = new Uint32Array(1);
+    await this.#fs.lock(this.#handle, bytes);
+    try {
+      demand(await this.#fs.pread(this.#handle, number) == 4, 'the number is not there');
+      number[0]++;
+      await this.#fs.pwrite(this.#handle, number);
+    } finally {
+      await this.#fs.unlock(this.#handle, bytes);
+    }
+    this.steps++;
+  }
+
+  close() {
+    return this.#fs.close(this.#handle);
+  }
+}
+
 /** Works in a folder of its own at random, and knows what has to be there. */
 export class Actor {
   #fs;

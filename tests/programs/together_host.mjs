@@ -3,7 +3,7 @@
 import { randomNumbers } from '../kill/random.mjs';
 import { startWorker } from './lock_host.mjs';
 import { clients } from './share_host.mjs';
-import { Actor, Mirror, verify } from './together_actor.mjs';
+import { Actor, Counter, Mirror, verify } from './together_actor.mjs';
 
 const GATE = 64 >> 2, LOCK_GUARD = 256 >> 2, LOCKS = 268 >> 2, WAITING = 272 >> 2;
 const ACCOUNTS = 20, BALANCE = 1000, TRANSFERS_IN_A_ROW = 8;
@@ -53,6 +53,7 @@ export async function liveTogether({ SABFS, options, makeProgram, makeWorker, pr
     ];
     await fs.writeFile('/archive.tar', archive);
     await fs.mkdir('/unpacked');
+    await Counter.make(fs, '/counter');
     demand(await bank.call('open', '/opfs/bank.db', journalMode) === 0, 'the database cannot be opened');
     demand(await bank.call('accounts', ACCOUNTS, BALANCE) === 0, 'the accounts cannot be made');
     const homes = Array.from({ length: ACTORS }, (_, index) => `/page${index}`);
@@ -62,7 +63,7 @@ export async function liveTogether({ SABFS, options, makeProgram, makeWorker, pr
 
     const end = performance.now() + forMs, isOver = () => performance.now() > end;
     const actors = homes.map((home) => new Actor(fs, home, randomNumbers(random() * 2 ** 32)));
-    const unpacked = [];
+    const unpacked = [], counters = [];
     let transfers = 0, archives = 0;
     const [, , work] = await Promise.all([
       (async () => {
@@ -84,19 +85,30 @@ export async function liveTogether({ SABFS, options, makeProgram, makeWorker, pr
           demand(!(await fs.exists(old)), `${old} is still there`);
         }
       })(),
-      worker.call('work', '/worker', Math.floor(random() * 2 ** 32), forMs),
+      worker.call('work', '/worker', '/counter', Math.floor(random() * 2 ** 32), forMs),
       ...actors.map(async (actor) => {
-        while (!isOver()) await actor.step();
+        const counter = await Counter.open(fs, '/counter');
+        counters.push(counter);
+        while (!isOver()) {
+          for (let turn = 0; turn < 7; turn++) await actor.step();
+          await counter.add();
+        }
+        await counter.close();
       }),
     ]);
 
+    // No step of those that count together is lost.
+    const [number] = new Uint32Array((await fs.readFile('/counter')).buffer);
+    const counted = { page: counters.reduce((sum, { steps }) => sum + steps, 0), worker: work.counted };
+    demand(number == counted.page + counted.worker, `the number is ${number} after ${JSON.stringify(counted)} steps`);
+
     // Each one's result, by itself and by another one.
-    const number = (sql) => bank.call('number', sql);
+    const ask = (sql) => bank.call('number', sql);
     const accounts = {
-      isWhole: await number('SELECT integrity_check = \'ok\' FROM pragma_integrity_check'),
-      sum: await number('SELECT sum(balance) FROM accounts'),
-      transfers: await number('SELECT count(*) FROM transfers'),
-      wrong: await number(`SELECT count(*) FROM accounts WHERE balance <> ${BALANCE}
+      isWhole: await ask('SELECT integrity_check = \'ok\' FROM pragma_integrity_check'),
+      sum: await ask('SELECT sum(balance) FROM accounts'),
+      transfers: await ask('SELECT count(*) FROM transfers'),
+      wrong: await ask(`SELECT count(*) FROM accounts WHERE balance <> ${BALANCE}
         - (SELECT coalesce(sum(amount), 0) FROM transfers WHERE source = id)
         + (SELECT coalesce(sum(amount), 0) FROM transfers WHERE target = id)`),
     };
@@ -119,7 +131,7 @@ export async function liveTogether({ SABFS, options, makeProgram, makeWorker, pr
     };
     await volume.detach();
     return {
-      accounts, acknowledged: transfers, archives, unpacked, left,
+      accounts, acknowledged: transfers, archives, unpacked, left, counted,
       steps: { page: actors.reduce((sum, { steps }) => sum + steps, 0), worker: work.steps },
       events: { page: mirror.events, worker: watched.events }, overflows: mirror.overflows + watched.overflows,
       known: Object.fromEntries([['/worker', work.known], ...homes.map((home, index) => [home, actors[index].known])]),

@@ -2,7 +2,7 @@
 // attaches it: {sabfs: {store}}; each other one is a call, {call, name, arguments}, and gets {call, result}, or {call, error}.
 import { SABFS } from '../../dist/js/index.js';
 import { randomNumbers } from '../kill/random.mjs';
-import { Actor, Mirror, verify } from './together_actor.mjs';
+import { Actor, Counter, Mirror, verify } from './together_actor.mjs';
 
 const isNode = typeof process === 'object' && !!process.versions?.node;
 const port = isNode ? process.getBuiltinModule('node:worker_threads').parentPort : globalThis;
@@ -15,14 +15,17 @@ const CALLS = {
   async call_watch(watched) {
     mirror = await Mirror.watch(volume, watched);
   },
-  /** Works in a folder for so long; gives what has to be there then. */
-  async call_work(home, seed, forMs) {
+  /** Works in a folder for so long, and counts with others; gives what has to be there then. */
+  async call_work(home, counted, seed, forMs) {
     actor = new Actor(volume, home, randomNumbers(seed));
+    const counter = await Counter.open(volume, counted);
     for (const end = performance.now() + forMs; performance.now() < end;) {
       for (let turn = 0; turn < IN_A_ROW; turn++) await actor.step();
+      await counter.add();
       await new Promise((resolve) => setTimeout(resolve));
     }
-    return { known: actor.known, steps: actor.steps };
+    await counter.close();
+    return { known: actor.known, steps: actor.steps, counted: counter.steps };
   },
   /** Compares another's folder with what that one knows of it, and with what was told of it. */
   async call_verify(home, known, limitMs) {

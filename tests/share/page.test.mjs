@@ -97,6 +97,43 @@ test('names, times and sizes at the edges', async (t) => {
   assert.throws(() => volume.writeFile('/g', new Uint8Array(CAPACITY)), { code: 'ENOSPC' });
 });
 
+test('extended attributes', async (t) => {
+  const volume = await inMemory(t), other = await SABFS.attach(volume.store), { promises } = other;
+  volume.writeFile('/f', 'text');
+  volume.symlink('/f', '/link');
+  const handle = volume.open('/f', 'r'), bytes = new Uint8Array([0, 255, 7]);
+  volume.setxattr('/f', 'user.one', 'ein Wört');
+  await promises.setxattr('/link', 'user.two', bytes);
+  volume.setxattr(handle, 'user.three', '', { create: true });
+  assert.equal(await promises.getxattr('/f', 'user.one', 'utf8'), 'ein Wört');
+  assert.deepEqual(volume.getxattr('/link', 'user.two'), bytes);
+  assert.deepEqual(await volume.promises.getxattr(handle, new TextEncoder().encode('user.three')), new Uint8Array(0));
+  assert.deepEqual(volume.listxattr(handle).sort(), ['user.one', 'user.three', 'user.two']);
+  assert.deepEqual((await promises.listxattr('/f', { encoding: 'buffer' })).map((name) => name.length).sort((a, b) => a - b), [8, 8, 10]);
+  // The link itself.
+  assert.deepEqual(volume.listxattr('/link', { follow: false }), []);
+  assert.throws(() => volume.setxattr('/link', 'user.no', 'x', { follow: false }), { code: 'EPERM' });
+  volume.setxattr('/link', 'trusted.yes', 'x', { follow: false });
+  assert.equal(other.getxattr('/link', 'trusted.yes', { follow: false, encoding: 'utf8' }), 'x');
+  const refused = (call, code) => assert.throws(call, { code, syscall: /xattr$/ });
+  refused(() => volume.setxattr('/f', 'user.one', 'x', { create: true }), 'EEXIST');
+  refused(() => volume.setxattr('/f', 'user.four', 'x', { replace: true }), 'ENODATA');
+  refused(() => volume.getxattr('/f', 'user.four'), 'ENODATA');
+  refused(() => volume.getxattr('/f', 'other.one'), 'EOPNOTSUPP');
+  refused(() => volume.setxattr('/f', 'user.big', new Uint8Array(5000)), 'ENOSPC');
+  refused(() => volume.getxattr('/none', 'user.one'), 'ENOENT');
+  refused(() => volume.getxattr('/f', ''), 'ERANGE');
+  assert.throws(() => volume.getxattr('/f', 7), { code: 'EINVAL', message: /the name has to be/ });
+  volume.setxattr('/f', 'user.one', 'new', { replace: true });
+  assert.equal(other.getxattr('/f', 'user.one', { encoding: 'utf8' }), 'new');
+  await promises.removexattr('/f', 'user.one');
+  volume.removexattr(handle, 'user.three');
+  refused(() => volume.removexattr('/f', 'user.one'), 'ENODATA');
+  assert.deepEqual(other.listxattr('/f'), ['user.two']);
+  volume.close(handle);
+  await other.detach();
+});
+
 test('a program and the module see each other\'s files', async (t) => {
   const { default: make } = await import(program);
   const folder = temporaryFolder(t);

@@ -60,11 +60,12 @@ async function assertKept(folder, { known, unpacked }, members) {
 }
 
 async function judge(name, seed, folder, found, members) {
-  const { accounts, acknowledged, archives, unpacked, left, steps, events, overflows } = found;
+  const { accounts, acknowledged, archives, unpacked, left, counted, steps, events, overflows } = found;
   console.log(`${name} (SABFS_SEED=${seed}): ${acknowledged} transfers, ${archives} archives of ${members.length} members, steps: ` +
-    `page ${steps.page}, worker ${steps.worker}; events: page ${events.page}, worker ${events.worker} (${overflows} overflows)`);
+    `page ${steps.page}, worker ${steps.worker}; counted under a lock: page ${counted.page}, worker ${counted.worker}; events: page ${events.page}, worker ${events.worker} (${overflows} overflows)`);
   assert.deepEqual(accounts, { isWhole: 1, sum: SUM, transfers: acknowledged, wrong: 0 });
-  for (const count of [acknowledged, archives, unpacked.length, steps.page, steps.worker, events.page, events.worker]) assert.ok(count > 0);
+  const counts = [acknowledged, archives, unpacked.length, steps.page, steps.worker, counted.page, counted.worker, events.page, events.worker];
+  for (const count of counts) assert.ok(count > 0, `${counts}`);
   assert.deepEqual(left, { clients: 1, gate: 0, lockGuard: 0, locks: 0, waiting: 0 });
   // No block is anybody's that no file has.
   assertSound(folder, `seed ${seed}`);

@@ -24,7 +24,7 @@ use crate::store::runtime as rt;
 use crate::store::{Store, clients, lock};
 use std::sync::atomic::Ordering;
 use table::{Family, Lock, Table};
-pub use wait::Waiting;
+pub use wait::{LockRequest, Waiting};
 
 /// What a lock allows others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +42,15 @@ pub enum OwnerKind {
     Process,
     /// An open file, as with `F_OFD_SETLK` and `flock`.
     OpenFile,
+    /// An open file that its client shares with nobody: who waits for itself is told, as a process is.
+    Handle,
+}
+
+impl OwnerKind {
+    /// Whether such an owner is looked for in circles of owners that wait for each other.
+    fn may_deadlock(self) -> bool {
+        self != Self::OpenFile
+    }
 }
 
 /// Whom a lock belongs to. Owners are told apart by client, kind and number.
@@ -64,6 +73,11 @@ impl LockOwner {
     /// An open file.
     pub fn open_file(id: u64, pid: u32) -> Self {
         Self { kind: OwnerKind::OpenFile, id, pid }
+    }
+
+    /// An open file of one client alone.
+    pub fn handle(id: u64, pid: u32) -> Self {
+        Self { kind: OwnerKind::Handle, id, pid }
     }
 }
 
@@ -131,7 +145,7 @@ impl HeldLock {
     /// The process as `F_GETLK` reports it: -1 for the lock of an open file, which no process owns.
     pub fn reported_pid(&self) -> i32 {
         match self.owner.kind {
-            OwnerKind::Process => self.owner.pid.cast_signed(),
+            OwnerKind::Process | OwnerKind::Handle => self.owner.pid.cast_signed(),
             OwnerKind::OpenFile => -1,
         }
     }
@@ -159,8 +173,9 @@ impl<S: Store> Volume<S> {
     /// Locks bytes of a file: those that the owner has locked already take on the new mode.
     ///
     /// `EAGAIN` when somebody else's lock is in the way and `wait` says not to wait; otherwise `EDEADLK`
-    /// when the owner, a process, would wait for itself, and `EINTR` when waiting was ended. `ENOLCK`
+    /// when the owner, a process or a handle, would wait for itself, and `EINTR` when waiting was ended. `ENOLCK`
     /// when there is no room, `EBADF` when this client does not hold the inode, `ENODEV` when it has left.
+    /// A brief view gives `EAGAIN` also when it cannot look at this moment; [`Volume::try_lock`] tells these apart.
     pub fn lock(
         &self,
         ino: Ino,
@@ -170,6 +185,18 @@ impl<S: Store> Volume<S> {
         wait: Option<&Waiting<'_>>,
     ) -> Result<(), Errno> {
         self.acquire(&self.wanted(ino, Family::Range, owner, mode, range), wait)
+    }
+
+    /// Locks bytes of a file, or the whole file as `flock` does (no range), if nobody's lock is in the way: false when one is.
+    /// Other errors as of [`Volume::lock`]; `EAGAIN` when the view is brief and cannot look at this moment.
+    pub fn try_lock(
+        &self,
+        ino: Ino,
+        owner: &LockOwner,
+        mode: LockMode,
+        range: Option<LockRange>,
+    ) -> Result<bool, Errno> {
+        self.try_acquire(&self.wanted_of(ino, owner, mode, range))
     }
 
     /// The first lock that would be in the way of such a lock, if there is one: `F_GETLK`.
@@ -255,6 +282,14 @@ impl<S: Store> Volume<S> {
         Ok(())
     }
 
+    /// As `release_owner`; when a brief view cannot do it now, it is done by `settle_late`.
+    pub(super) fn release_owner_or_later(&self, ino: Ino, owner: &LockOwner) {
+        // Other errors: what this client has goes with it at the latest.
+        if self.release_owner(ino, owner) == Err(Errno::EAGAIN) {
+            self.patience.release_later(ino, *owner);
+        }
+    }
+
     /// Takes this client's locks on an inode away that it no longer holds.
     pub(super) fn release_locks(&self, ino: Ino) -> Result<(), Errno> {
         let client = self.core.image.client();
@@ -280,6 +315,13 @@ impl<S: Store> Volume<S> {
         Ok(())
     }
 
+    fn wanted_of(&self, ino: Ino, owner: &LockOwner, mode: LockMode, range: Option<LockRange>) -> Lock {
+        match range {
+            Some(range) => self.wanted(ino, Family::Range, owner, mode, range),
+            None => self.wanted(ino, Family::WholeFile, owner, mode, LockRange::WHOLE),
+        }
+    }
+
     fn wanted(
         &self,
         ino: Ino,
@@ -300,7 +342,7 @@ impl<S: Store> Volume<S> {
     fn guard_after(&self, ended: impl Fn(u32) -> bool) -> Result<Guard<'_, S>, Errno> {
         let (store, client) = (self.core.image.store(), self.core.image.client());
         let is_dead = |owner| ended(owner) || clients::is_dead(store, owner);
-        match lock::lock_or_inherit(store, rt::LOCK_GUARD, client, GATE_TIMEOUT_MS, &is_dead) {
+        match self.take_word(rt::LOCK_GUARD, GATE_TIMEOUT_MS, &is_dead)? {
             Taken::Free => Ok(Guard { store, client }),
             Taken::From(owner) => {
                 let guard = Guard { store, client };

@@ -23,6 +23,7 @@ const EXCLUSIVE: u32 = 1;
 const OPEN_FILE: u32 = 2;
 const WHOLE_FILE: u32 = 4;
 const MAPPING: u32 = 8;
+const HANDLE: u32 = 16;
 const FLAGS_AT: u64 = 8;
 
 /// Byte-range locks, whole-file locks and shared mappings do not know of each other.
@@ -79,8 +80,13 @@ impl Lock {
     }
 
     fn encode(&self) -> [u8; 40] {
+        let kind = match self.owner.kind {
+            OwnerKind::Process => 0,
+            OwnerKind::OpenFile => OPEN_FILE,
+            OwnerKind::Handle => HANDLE,
+        };
         let flags = if self.mode == LockMode::Exclusive { EXCLUSIVE } else { 0 }
-            | if self.owner.kind == OwnerKind::OpenFile { OPEN_FILE } else { 0 }
+            | kind
             | self.family.flags();
         let mut body = [0; 40];
         body[..4].copy_from_slice(&flags.to_le_bytes());
@@ -97,7 +103,11 @@ impl Lock {
         let word = |index: usize| u32::from_le_bytes(words[index]);
         let number = |index: usize| u64::from_le_bytes(numbers[index]);
         let flags = word(0);
-        let kind = if flags & OPEN_FILE == 0 { OwnerKind::Process } else { OwnerKind::OpenFile };
+        let kind = match flags & (OPEN_FILE | HANDLE) {
+            0 => OwnerKind::Process,
+            OPEN_FILE => OwnerKind::OpenFile,
+            _ => OwnerKind::Handle,
+        };
         Self {
             ino,
             family: Family::of_flags(flags),
@@ -314,8 +324,10 @@ mod tests {
         let whole = lock(3, 4, 5);
         assert_eq!(Lock::decode(3, &whole.encode()), whole);
         let owner = LockOwner::process(1, u32::MAX);
-        let range = Lock { family: Family::Range, mode: LockMode::Shared, owner, ..whole };
-        assert_eq!(Lock::decode(3, &range.encode()), range);
+        for owner in [owner, LockOwner::handle(1, 9)] {
+            let range = Lock { family: Family::Range, mode: LockMode::Shared, owner, ..whole };
+            assert_eq!(Lock::decode(3, &range.encode()), range);
+        }
     }
 
     #[test]
