@@ -226,13 +226,10 @@ impl<S: Store> Volume<S> {
         let owners = std::mem::take(&mut *self.patience.late_owners.lock());
         let mut answer = Ok(());
         for (ino, owner) in owners {
-            match answer.and_then(|()| self.release_owner(ino, &owner)) {
-                Err(Errno::EAGAIN) => {
-                    self.patience.release_later(ino, owner);
-                    answer = Err(Errno::EAGAIN);
-                }
-                // Other errors: they go with this client at the latest.
-                _ => {}
+            // With other errors they go with this client at the latest.
+            if let Err(Errno::EAGAIN) = answer.and_then(|()| self.release_owner(ino, &owner)) {
+                self.patience.release_later(ino, owner);
+                answer = Err(Errno::EAGAIN);
             }
         }
         answer?;

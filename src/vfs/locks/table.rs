@@ -85,9 +85,8 @@ impl Lock {
             OwnerKind::OpenFile => OPEN_FILE,
             OwnerKind::Handle => HANDLE,
         };
-        let flags = if self.mode == LockMode::Exclusive { EXCLUSIVE } else { 0 }
-            | kind
-            | self.family.flags();
+        let flags =
+            if self.mode == LockMode::Exclusive { EXCLUSIVE } else { 0 } | kind | self.family.flags();
         let mut body = [0; 40];
         body[..4].copy_from_slice(&flags.to_le_bytes());
         body[4..8].copy_from_slice(&self.client.to_le_bytes());
