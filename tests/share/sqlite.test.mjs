@@ -13,7 +13,7 @@ const root = path.resolve(import.meta.dirname, '../..');
 const program = pathToFileURL(path.join(root, 'dist/programs/sqlite-share-esm.mjs')).href;
 const script = path.join(root, 'tests/programs/lock_worker.mjs');
 const DATABASE = '/opfs/shared.db', TIMES = 40, DEATHS = process.env.SABFS_LONG ? 40 : 8;
-const SQLITE_BUSY = 5;
+const SQLITE_BUSY = 5, SQLITE_IOERR = 10;
 
 for (const journalMode of ['DELETE', 'TRUNCATE', 'PERSIST']) {
   test(`SQLite in several programs, some of which are ended (journal_mode=${journalMode})`, async (t) => {
@@ -59,3 +59,27 @@ for (const journalMode of ['DELETE', 'TRUNCATE', 'PERSIST']) {
     assertSound(path.join(folder, 'default'), `seed ${seed}`);
   });
 }
+
+test('a WAL database is one program\'s at a time, and the other one is told so', async (t) => {
+  const folder = temporaryFolder(t);
+  const { default: make } = await import(program);
+  const module = await make({ sabfs: { folder, capacity: 32 << 20, durability: 'relaxed' } });
+  const volume = await module.mountSABFS();
+  const start = () => startWorker(() => new Worker(script), program, { store: volume.store });
+  const [first, second] = [await start(), await start()];
+  assert.equal(await first.call('open', DATABASE, 'WAL'), 0);
+  assert.equal(await first.call('count', 1, TIMES), 0);
+  // The index of such a database is in memory that both would have to share.
+  assert.notEqual(await second.call('open', DATABASE, 'WAL'), 0);
+  assert.equal((await second.call('try', 'SELECT * FROM log')) & 0xff, SQLITE_IOERR);
+  assert.equal(await first.call('count', 2, TIMES), 0);
+  assert.equal(await first.call('close'), 0);
+  assert.equal(await second.call('try', 'SELECT * FROM log'), 0);
+  assert.equal(await second.call('count', 3, TIMES), 0);
+  assert.equal(await second.call('number', 'SELECT n FROM total'), 3 * TIMES);
+  assert.equal(await second.call('number', 'SELECT integrity_check = \'ok\' FROM pragma_integrity_check'), 1);
+  assert.equal(await second.call('close'), 0);
+  for (const worker of [first, second]) await worker.terminate();
+  await volume.unmount();
+  assertSound(path.join(folder, 'default'), 'WAL');
+});
