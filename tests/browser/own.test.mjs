@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { browserName, launch, temporaryProfile, unavailable } from '../harness/browser.mjs';
-import { runInBrowser } from '../harness/run-program.mjs';
+import { hasWritten, runInBrowser } from '../harness/run-program.mjs';
 import { serve } from '../harness/server.mjs';
 import { borrow } from '../harness/shared-browser.mjs';
 import { killBrowserWhen, outputRoute } from '../programs/kill_browser.mjs';
@@ -199,8 +199,8 @@ test('on the main thread: a quota that is used up', { skip: skip || (browserName
 
   await setQuota(48 << 20);
   const strict = run(browser, 'quota-asyncify', { volume: 'strict', capacity: 64 << 20 }, ['/opfs', 'wait'],
-    { timeout: 40_000 });
-  await pause(4000);
+    { timeout: 60_000 });
+  await hasWritten(browser, /waiting: /);
   await setQuota(undefined);
   const result = await strict;
   t.diagnostic(result.stdout.trim().replaceAll('\n', '; '));

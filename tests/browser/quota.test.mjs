@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { browserName, launch, temporaryProfile, unavailable } from '../harness/browser.mjs';
-import { runInBrowser } from '../harness/run-program.mjs';
+import { hasWritten, runInBrowser } from '../harness/run-program.mjs';
 import { serve } from '../harness/server.mjs';
 
 const skip = unavailable();
@@ -88,8 +88,9 @@ test('quota: used up while a program writes, raising it helps', { skip }, async 
     return t.skip('Firefox reads the limit only when it starts');
   }
   const ended = run(browser, 'quota', ['/opfs', 'wait']);
-  // Long enough for the program to find the quota used up, and for the keeper to try in vain by itself.
-  await new Promise((resolve) => setTimeout(resolve, 3000));
+  // The keeper tries in vain by itself, too.
+  await hasWritten(browser, /waiting: [^]*(full: [^]*){5}/);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
   const { usage } = await usageAndQuota(browser);
   assert.ok(usage > QUOTA - (4 << 20) && usage <= QUOTA, `${usage} bytes are used`);
   await setQuota(browser, undefined);

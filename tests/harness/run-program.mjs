@@ -25,6 +25,15 @@ export async function runInBrowser(page, server, name, options = {}) {
   return finish(name, timeout, result);
 }
 
+/** Resolves when what the program that runs in the page has written to its standard output matches the pattern. */
+export async function hasWritten(page, pattern, timeout_ms = DEFAULT_TIMEOUT) {
+  const end = Date.now() + timeout_ms;
+  while (!pattern.test(await page.evaluate(`window.result?.stdout ?? ''`))) {
+    if (Date.now() > end) throw new Error(`the program has not written ${pattern}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
 /** In a process of its own. node: the binary (default SABFS_NODE); env: added to the environment. */
 export async function runInNode(name, options = {}) {
   const { args = [], module, prepare, timeout = DEFAULT_TIMEOUT, env = {}, input, flags = [] } = options;

@@ -105,6 +105,8 @@ static void overfill(void) {
 int main(int argc, char **argv) {
   root = argc > 1 ? argv[1] : "/opfs";
   const char *what = argc > 2 ? argv[2] : "delete";
+  // The test reads along.
+  setvbuf(stdout, NULL, _IOLBF, 0);
   if (!strcmp(what, "find")) {
     int least = argc > 3 ? atoi(argv[3]) : 0;
     CHECK(least > 0);
@@ -127,7 +129,6 @@ int main(int argc, char **argv) {
   } else if (!strcmp(what, "over") || !strcmp(what, "hang")) {
     overfill();
     printf("waiting: 3 files synced\n");
-    fflush(stdout);
     if (!strcmp(what, "hang")) {
       CHECK(sync_in(15000) == -1);
     } else {
