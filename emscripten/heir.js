@@ -12,7 +12,8 @@
 // The words that tell of the host are HAND_OVER of src/store/runtime.rs; watch.js has their places.
 const SabfsHeir = {
   STATE: 16 >> 2, DURABILITY: 20 >> 2, READ_ONLY: 24 >> 2, FAILURE: 28 >> 2, CLAIM: 32 >> 2,
-  BELL: 192 >> 2, DURABLE: 200 >> 2, WRITTEN: 204 >> 2, KEEPER: 208 >> 2, STOP: 216 >> 2, COMMITS: 220 >> 2,
+  BELL: 192 >> 2, DURABLE: 200 >> 2, WRITTEN: 204 >> 2, KEEPER: 208 >> 2, BEAT: 212 >> 2,
+  STOP: 216 >> 2, COMMITS: 220 >> 2,
   READY: 1, FAILED: 2, CLOSED: 3, MEMORY: 2, UP: 1, STOPPED: 2, KEEPER_FAILED: 3, PAUSE: 2,
 
   // A keeper that has not said by then that it lives may have been ended before it could.
@@ -190,6 +191,8 @@ const SabfsHeir = {
         const now = load(Heir.COMMITS);
         deaths = now == commits ? deaths + 1 : 1;
         commits = now;
+        // Who waits for a commit has patience with each that follows, not with all of them together.
+        Atomics.add(words, Heir.BEAT, 1);
         try {
           const last = [load(Watch.KEEPER_SIGN), load(Watch.KEEPER_SIGN + 1)];
           while (last[0] && !(await Watch.isGone(last))) await sleep(5);

@@ -252,6 +252,8 @@ addToLibrary({
           var commits = Atomics.load(SABFS.i32, SABFS.COMMITS);
           running.deaths = commits == running.commits ? running.deaths + 1 : 1;
           running.commits = commits;
+          // Who waits for a commit has patience with each that follows, not with all of them together.
+          Atomics.add(SABFS.i32, SABFS.BEAT, 1);
           if (running.standby) await SABFSStandby.promote(running, doing);
           else await SABFSKeeper.replace(running, doing);
           // Not waited for: this thread has to hear if the new keeper dies.

@@ -34,6 +34,7 @@ addToLibrary({
     COMMITS: 220 >> 2,
     FLUSH_WANTED: 224 >> 2,
     KEEPER: 208 >> 2,
+    BEAT: 212 >> 2,
     STOP: 216 >> 2,
     DURABILITY: 20 >> 2,
     READY: 1,

@@ -101,7 +101,8 @@ pub const DURABLE: u64 = 200;
 pub const WRITTEN: u64 = 204;
 /// Word: a [`KeeperState`].
 pub const KEEPER_STATE: u64 = 208;
-/// Word: counts the keeper's turns, so that a waiter can tell a slow keeper from a dead one.
+/// Word: counts the keeper's turns, and the tries to follow a keeper that has died, so that a waiter can tell a slow keeper
+/// from a dead one that nobody follows.
 pub const KEEPER_BEAT: u64 = 212;
 /// Word: 1 asks the keeper to commit, close its handles and stop; a keeper's worker sets it to 0 when the files are
 /// closed.

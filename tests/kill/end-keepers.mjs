@@ -5,8 +5,8 @@ import { randomNumbers } from './random.mjs';
 
 const EARLIEST_MS = 10;
 const LATEST_MS = 120;
-// Now and then the next keeper dies while it takes over, but not so often in a row that nobody follows it: one that ends
-// before it was heard of is missed after 10 s, and an fsync gives up when there was no keeper for 30 s.
+// Now and then the next keeper dies while it takes over, but not so often in a row that nobody follows it (5 times). One
+// that ends before it was heard of is missed after 10 s.
 const AT_ONCE = 0.25;
 const AT_ONCE_LIMIT = 2;
 const STEPS_BETWEEN = 20;
