@@ -5,11 +5,13 @@
 // which are too long for telldir().) WasmFS never reads anew, and knows three kinds of files.
 
 #include "sabfs_calls.h"
+#include "sabfs_inotify.h"
 
 #include <algorithm>
 #include <dirent.h>
 #include <mutex>
 #include <stddef.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <vector>
 
@@ -114,7 +116,10 @@ int __wrap___syscall_getdents64(int fd, void *buffer, size_t size) {
   }
   if (reads) mine->names = std::move(names);
   int done = put(mine->names, static_cast<uint8_t *>(buffer), size, at);
-  if (done >= 0) handle.setPosition(at);
+  if (done >= 0) {
+    handle.setPosition(at);
+    noteUse(open.file, IN_ACCESS);
+  }
   return done;
 }
 

@@ -1,8 +1,8 @@
 // inotify_init() and so on: what becomes of files and names, by whatever program or page of the store.
 //
-// All comes from the volume's change log, which is read when somebody asks. It tells of data and attributes by inode:
-// the names that Linux gives are looked up then. Opening and closing are not in the log, so a program hears of its own
-// only.
+// All comes from the volume's change log, which is read when somebody asks. It tells of data and attributes by inode: the
+// names that Linux gives are looked up then, and what has become of them since, which is in the log, too, is taken back. Opening, reading and closing are not in the log, so a program hears of its
+// own only.
 
 #include "sabfs_inotify.h"
 
@@ -26,14 +26,16 @@ std::vector<Inotify *> &all() {
   static auto &watchers = *new std::vector<Inotify *>;
   return watchers;
 }
-// Whether there is one: who has none pays a load for each open().
+// Whether there is one: who has none pays a load for each open() and read().
 std::atomic<bool> any{false};
 
-bool isSameName(const sabfs_change &one, const sabfs_change &other) {
-  return one.dir == other.dir && one.name_len == other.name_len && !memcmp(one.name, other.name, one.name_len);
+std::string nameIn(const sabfs_change &change) {
+  return std::string(reinterpret_cast<const char *>(change.name), change.name_len);
 }
 
 bool isSuch(const sabfs_change &change, uint32_t what, uint32_t ino) { return change.what == what && change.ino == ino; }
+
+bool isOfLinks(const sabfs_change &change, uint32_t ino) { return isSuch(change, SABFS_CHANGE_ATTRIB, ino) && change.cookie; }
 
 } // namespace
 
@@ -91,8 +93,28 @@ void Inotify::tellIn(Log &log, uint32_t directory, uint32_t mask, uint32_t cooki
   }
 }
 
-void Inotify::tellOf(Log &log, uint32_t ino, uint32_t mask, uint32_t kind) {
-  uint32_t flags = mask | (S_ISDIR(kind) ? IN_ISDIR : 0);
+std::string Inotify::nameOf(Log &log, uint32_t directory, const sabfs_change *change) {
+  // Names that it has got since.
+  std::vector<std::string> later;
+  for (auto *next = change + 1; next->what; next++) {
+    if (next->ino != change->ino || next->dir != directory) continue;
+    std::string name = nameIn(*next);
+    auto place = std::find(later.begin(), later.end(), name);
+    if (next->what == SABFS_CHANGE_CREATE || next->what == SABFS_CHANGE_TO) {
+      later.push_back(name);
+    } else if (place == later.end()) {
+      return name;
+    } else {
+      later.erase(place);
+    }
+  }
+  std::string name;
+  if (log.backend->v.name_of(log.backend->volume, directory, change->ino, &name, toString)) return "";
+  return std::find(later.begin(), later.end(), name) == later.end() ? name : "";
+}
+
+void Inotify::tellOf(Log &log, const sabfs_change *change, uint32_t mask) {
+  uint32_t ino = change->ino, flags = mask | (S_ISDIR(change->kind) ? IN_ISDIR : 0);
   // Linux tells the directory first. A file may have a name in each directory that is watched.
   std::vector<uint32_t> directories;
   for (auto &[number, watch] : watches) {
@@ -100,8 +122,8 @@ void Inotify::tellOf(Log &log, uint32_t ino, uint32_t mask, uint32_t kind) {
     if (same && watch.ino != ino) directories.push_back(watch.ino);
   }
   for (uint32_t directory : directories) {
-    std::string name;
-    if (!log.backend->v.name_of(log.backend->volume, directory, ino, &name, toString)) tellIn(log, directory, flags, 0, name);
+    std::string name = nameOf(log, directory, change);
+    if (!name.empty()) tellIn(log, directory, flags, 0, name);
   }
   tellSelf(log, ino, flags);
 }
@@ -115,26 +137,23 @@ void Inotify::tellSelf(Log &log, uint32_t ino, uint32_t mask) {
   }
 }
 
-void Inotify::take(Log &log, const sabfs_change &change, const sabfs_change &before, const sabfs_change &next, bool replaced) {
-  std::string name(reinterpret_cast<const char *>(change.name), change.name_len);
+void Inotify::take(Log &log, const sabfs_change *place) {
+  const auto &change = *place, &before = place[-1];
+  std::string name = nameIn(change);
   uint32_t flags = S_ISDIR(change.kind) ? IN_ISDIR : 0;
   switch (change.what) {
     case SABFS_CHANGE_CREATE: tellIn(log, change.dir, IN_CREATE | flags, 0, name); break;
     case SABFS_CHANGE_DELETE:
       // One name less is a change of attributes, which the log does not tell of an inode that is gone.
-      if (!isSuch(before, SABFS_CHANGE_ATTRIB, change.ino) && !S_ISDIR(change.kind)) tellSelf(log, change.ino, IN_ATTRIB);
+      if (!isOfLinks(before, change.ino) && !S_ISDIR(change.kind)) tellSelf(log, change.ino, IN_ATTRIB);
       // What a rename replaces goes without a word.
-      if (!replaced) tellIn(log, change.dir, IN_DELETE | flags, 0, name);
+      if (!change.cookie) tellIn(log, change.dir, IN_DELETE | flags, 0, name);
       break;
-    case SABFS_CHANGE_MODIFY: tellOf(log, change.ino, IN_MODIFY, change.kind); break;
+    case SABFS_CHANGE_MODIFY: tellOf(log, place, IN_MODIFY); break;
     case SABFS_CHANGE_ATTRIB:
       // Of the number of names the directories are not told.
-      if (isSuch(before, SABFS_CHANGE_DELETE, change.ino)) break;
-      if (isSuch(before, SABFS_CHANGE_CREATE, change.ino) || isSuch(next, SABFS_CHANGE_DELETE, change.ino)) {
-        tellSelf(log, change.ino, IN_ATTRIB | flags);
-      } else {
-        tellOf(log, change.ino, IN_ATTRIB, change.kind);
-      }
+      if (!change.cookie) tellOf(log, place, IN_ATTRIB);
+      else if (!isSuch(before, SABFS_CHANGE_DELETE, change.ino)) tellSelf(log, change.ino, IN_ATTRIB | flags);
       break;
     case SABFS_CHANGE_FROM: tellIn(log, change.dir, IN_MOVED_FROM | flags, ++cookies, name); break;
     case SABFS_CHANGE_TO:
@@ -164,9 +183,7 @@ void Inotify::pump() {
     while (log.backend->v.next_change(log.backend->volume, log.watcher, &changes.emplace_back()) > 0) {}
     changes.back() = {};
     for (size_t i = 1; i + 1 < changes.size(); i++) {
-      bool replaced = i + 2 < changes.size() && changes[i + 1].what == SABFS_CHANGE_FROM && changes[i + 2].what == SABFS_CHANGE_TO &&
-                      isSameName(changes[i], changes[i + 2]);
-      take(log, changes[i], changes[i - 1], changes[i + 1], replaced);
+      take(log, &changes[i]);
       if (changes[i].what == SABFS_CHANGE_DELETE || changes[i].what == SABFS_CHANGE_TO) reap();
     }
   }
@@ -205,13 +222,17 @@ int Inotify::remove(int number) {
   return 0;
 }
 
-void Inotify::use(SabfsBackend &backend, uint32_t ino, uint32_t event) {
+void Inotify::use(const SabfsBackend &backend, uint32_t ino, uint32_t event) {
   // What was done before comes first.
   pump();
   sabfs_attr attr;
   for (auto &log : logs) {
     if (log.backend->volume != backend.volume || backend.v.getattr(backend.volume, ino, &attr)) continue;
-    tellOf(log, ino, event, attr.mode);
+    // With nothing behind it: now.
+    sabfs_change now[2] = {};
+    now[0].ino = ino;
+    now[0].kind = attr.mode;
+    tellOf(log, now, event);
   }
 }
 
@@ -219,10 +240,13 @@ bool isAnythingWatched() { return any; }
 
 void noteUse(const std::shared_ptr<File> &file, uint32_t event) {
   if (!any) return;
-  auto *backend = SabfsBackend::of(file);
-  if (!backend) return;
+  if (auto *backend = SabfsBackend::of(file)) noteUse(*backend, SabfsBackend::node(file).ino, event);
+}
+
+void noteUse(const SabfsBackend &backend, uint32_t ino, uint32_t event) {
+  if (!any) return;
   Monitor monitor;
-  for (auto *watcher : all()) watcher->use(*backend, SabfsBackend::node(file).ino, event);
+  for (auto *watcher : all()) watcher->use(backend, ino, event);
   monitor.changed();
 }
 

@@ -9,9 +9,11 @@
 
 namespace sabfs {
 
-// Opening and closing leave no trace on a volume: these tell the program's own watchers (IN_OPEN, IN_CLOSE_...).
+// Opening, reading and closing leave no trace on a volume: these tell the program's own watchers (IN_OPEN, IN_ACCESS,
+// IN_CLOSE_...).
 bool isAnythingWatched();
 void noteUse(const std::shared_ptr<wasmfs::File> &file, uint32_t event);
+void noteUse(const SabfsBackend &backend, uint32_t ino, uint32_t event);
 
 class Inotify final : public Channel {
 public:
@@ -23,7 +25,7 @@ public:
   // The watch's number or a negative errno.
   int add(SabfsBackend &backend, const sabfs_attr &attr, uint32_t mask);
   int remove(int number);
-  void use(SabfsBackend &backend, uint32_t ino, uint32_t event);
+  void use(const SabfsBackend &backend, uint32_t ino, uint32_t event);
 
   ssize_t receive(uint8_t *buffer, size_t count, bool waits) override;
   ssize_t send(const uint8_t *, size_t, bool) override { return -EBADF; }
@@ -60,12 +62,15 @@ private:
   int open(wasmfs::oflags_t) override { return 0; }
   int close() override;
   void put(int watch, uint32_t mask, uint32_t cookie, const std::string &name);
-  // Tells those who watch an inode's directories, and those who watch it.
-  void tellOf(Log &log, uint32_t ino, uint32_t mask, uint32_t kind);
+  // The name that the inode of a change had in a directory at that time; empty when it had none.
+  std::string nameOf(Log &log, uint32_t directory, const sabfs_change *change);
+  // Tells those who watch the directories of a change's inode, and those who watch it.
+  void tellOf(Log &log, const sabfs_change *change, uint32_t mask);
   void tellSelf(Log &log, uint32_t ino, uint32_t mask);
   // Tells those who watch a name's directory.
   void tellIn(Log &log, uint32_t directory, uint32_t mask, uint32_t cookie, const std::string &name);
-  void take(Log &log, const sabfs_change &change, const sabfs_change &before, const sabfs_change &next, bool replaced);
+  // Changes in a row begin and end with one of nothing.
+  void take(Log &log, const sabfs_change *change);
   void drop(int watch);
   // Tells of inodes that are gone.
   void reap();

@@ -8,6 +8,7 @@
 #include "sabfs_io.h"
 
 #include "sabfs_channels.h"
+#include "sabfs_inotify.h"
 #include "sabfs_maps.h"
 
 #include <atomic>
@@ -17,6 +18,7 @@
 #include <limits.h>
 #include <optional>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <vector>
@@ -100,9 +102,11 @@ __wasi_errno_t eachPart(const Part *parts, size_t count, uint64_t offset, size_t
 __wasi_errno_t readParts(const SabfsBackend &backend, uint32_t ino, const __wasi_iovec_t *parts, size_t count,
                          uint64_t offset, size_t *done) {
   sabfs::flushMaps(backend, ino);
-  return eachPart(parts, count, offset, done, [&](uint8_t *buffer, size_t bytes, uint64_t at) {
+  auto error = eachPart(parts, count, offset, done, [&](uint8_t *buffer, size_t bytes, uint64_t at) {
     return backend.v.read(backend.volume, ino, buffer, bytes, at);
   });
+  if (!error && *done) sabfs::noteUse(backend, ino, IN_ACCESS);
+  return error;
 }
 
 template<class Part> ssize_t sizeOf(const Part *parts, size_t count) {

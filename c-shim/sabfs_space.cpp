@@ -6,10 +6,12 @@
 
 #include "sabfs_calls.h"
 #include "sabfs_channels.h"
+#include "sabfs_inotify.h"
 #include "sabfs_maps.h"
 
 #include <algorithm>
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
@@ -118,6 +120,7 @@ ssize_t copyRange(int in, off_t *inOffset, int out, off_t *outOffset, size_t cou
     flushMaps(backend, from.ino());
     ChangesFile changes(backend, to.ino());
     done = ssize_t(backend.v.copy_range(backend.volume, from.ino(), uint64_t(source.at), to.ino(), uint64_t(target.at), count));
+    if (done > 0) noteUse(backend, from.ino(), IN_ACCESS);
   } else {
     if (from.file == to.file && source.at < target.at + off_t(count) && target.at < source.at + off_t(count)) return -EINVAL;
     done = copyBytes(

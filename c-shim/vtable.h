@@ -88,9 +88,9 @@ typedef struct sabfs_space {
 /* What a watcher of a volume is told, as the change log has it. */
 enum {
   SABFS_CHANGE_CREATE = 1, /* a name came to stand for an inode, new or not */
-  SABFS_CHANGE_DELETE = 2,
+  SABFS_CHANGE_DELETE = 2, /* with a cookie: a rename replaces it */
   SABFS_CHANGE_MODIFY = 3, /* data or size, whatever the file's names */
-  SABFS_CHANGE_ATTRIB = 4, /* attributes or the number of names */
+  SABFS_CHANGE_ATTRIB = 4, /* attributes; with a cookie: the number of names */
   SABFS_CHANGE_FROM = 5, /* a name moved away; the next one with this cookie says where to */
   SABFS_CHANGE_TO = 6,
   SABFS_CHANGE_MISSED = 7 /* changes were missed: anything may be different */

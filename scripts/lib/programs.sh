@@ -74,6 +74,9 @@ program locks-mt "tests/programs/locks.c" $MT
 program locks-st "tests/programs/locks.c" $ST -DNOTHREADS -sALLOW_MEMORY_GROWTH
 program lock-calls-esm.mjs "tests/programs/lock_calls.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
   -sEXPORTED_RUNTIME_METHODS=ccall -sALLOW_MEMORY_GROWTH @dist/sabfs-st.rsp
+# What programs hear and see of each other.
+program between-calls-esm.mjs "tests/programs/between_calls.c" -O2 -sMODULARIZE -sEXPORT_ES6 -sINVOKE_RUN=0 \
+  -sEXPORTED_RUNTIME_METHODS=ccall -sALLOW_MEMORY_GROWTH -std=gnu23 @dist/sabfs-st.rsp
 # What all calls answer.
 program posix-mt "$(echo tests/programs/posix/*.c)" $MT -sPTHREAD_POOL_SIZE=6
 program posix-st "$(echo tests/programs/posix/*.c)" $ST -DNOTHREADS -sINITIAL_MEMORY=64MB

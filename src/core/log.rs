@@ -71,6 +71,8 @@ pub enum Note<'a> {
     Modify(u32),
     /// Changed attributes.
     Attrib(u32, FileKind),
+    /// The number of an inode's names.
+    Links(u32, FileKind),
     /// A name that moves, and what it replaces or, if `exchange`, changes places with.
     Rename {
         /// The old name.
@@ -101,7 +103,8 @@ pub struct Record {
     pub dir: u32,
     /// The inode.
     pub ino: u32,
-    /// The same in both records of a rename, 0 in others.
+    /// The same in all records of a rename, that of a name that it replaces (`Delete`) among them. Not 0 where an inode's number
+    /// of names has changed (`Attrib`); 0 in others.
     pub cookie: u32,
     /// The name; empty when the inode changed.
     pub name: Vec<u8>,
@@ -125,6 +128,7 @@ pub(super) fn collect(records: &mut Vec<u8>, note: &Note<'_>) {
             add(What::Modify, (0, b""), DirEntry { inode, kind: FileKind::Regular }, 0);
         }
         Note::Attrib(inode, kind) => add(What::Attrib, (0, b""), DirEntry { inode, kind }, 0),
+        Note::Links(inode, kind) => add(What::Attrib, (0, b""), DirEntry { inode, kind }, 1),
         Note::Rename { from, to, moved, replaced: Some(replaced), exchange: true } => {
             // Both leave before one arrives, so that whoever follows the names never loses one.
             add(What::RenameFrom, from, moved, 1);
@@ -134,7 +138,7 @@ pub(super) fn collect(records: &mut Vec<u8>, note: &Note<'_>) {
         }
         Note::Rename { from, to, moved, replaced, .. } => {
             if let Some(replaced) = replaced {
-                add(What::Delete, to, replaced, 0);
+                add(What::Delete, to, replaced, 1);
             }
             add(What::RenameFrom, from, moved, 1);
             add(What::RenameTo, to, moved, 1);
@@ -287,6 +291,8 @@ mod tests {
         assert_eq!(bytes.len(), RECORD_MAX);
         let (from, to) = ((3, &b"a"[..]), (4, &b"bcdef"[..]));
         collect(&mut bytes, &Note::Rename { from, to, moved, replaced: None, exchange: false });
+        let replaced = Some(DirEntry { inode: 9, kind: FileKind::Regular });
+        collect(&mut bytes, &Note::Rename { from, to, moved, replaced, exchange: false });
         let mut at = 0;
         let mut records = Vec::new();
         while let Some(head) = bytes[at..].first_chunk() {
@@ -300,6 +306,9 @@ mod tests {
             seen,
             [
                 (What::Create, 2, 7, 0, &long[..]),
+                (What::RenameFrom, 3, 7, 1, b"a"),
+                (What::RenameTo, 4, 7, 1, b"bcdef"),
+                (What::Delete, 4, 9, 1, b"bcdef"),
                 (What::RenameFrom, 3, 7, 1, b"a"),
                 (What::RenameTo, 4, 7, 1, b"bcdef"),
             ]

@@ -50,7 +50,7 @@ impl<S: Store> AsCaller<'_, S> {
             modified(&mut parent, now);
             txn.put_inode(&parent)?;
             txn.note(Note::Create((dir, name), DirEntry { inode: ino, kind: inode.kind }));
-            txn.note(Note::Attrib(ino, inode.kind));
+            txn.note(Note::Links(ino, inode.kind));
             Ok(Attr::of(&inode))
         })?;
         if unnamed {

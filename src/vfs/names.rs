@@ -72,7 +72,7 @@ pub(super) fn drop_name<S: Store>(txn: &mut Txn<'_, S>, ino: Ino, now_ns: i64) -
     inode.raw.nlink = left.into();
     inode.raw.ctime = now_ns.into();
     txn.put_inode(&inode)?;
-    txn.note(Note::Attrib(ino, inode.kind));
+    txn.note(Note::Links(ino, inode.kind));
     if left == 0 {
         txn.set_orphan(ino, true)?;
     }

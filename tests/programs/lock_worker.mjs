@@ -1,4 +1,4 @@
-// A worker, of Node or of a browser, with a program (lock_calls.c) that does what it is told. The first message starts it:
+// A worker, of Node or of a browser, with a program (lock_calls.c, between_calls.c) that does what it is told. The first message starts it:
 // {program, sabfs}; each other one is a call, {call, name, arguments}, and gets {call, result}, or {call, error}.
 const isNode = typeof process === 'object' && !!process.versions?.node;
 const port = isNode ? process.getBuiltinModule('node:worker_threads').parentPort : globalThis;
@@ -11,7 +11,8 @@ async function serve({ program, sabfs, call, name, arguments: given }) {
       const { default: make } = await import(program);
       module = await make({ sabfs });
     } else {
-      result = module.ccall(name, 'number', given.map((value) => (typeof value === 'string' ? 'string' : 'number')), given);
+      const type = name.endsWith('_text') ? 'string' : 'number';
+      result = module.ccall(name, type, given.map((value) => (typeof value === 'string' ? 'string' : 'number')), given);
     }
     port.postMessage({ call, result });
   } catch (error) {

@@ -183,6 +183,10 @@ fn attempt<S: Store>(
     if waits {
         let looks = wanted.family == Family::Range && wanted.owner.kind.may_deadlock();
         if blocked && looks && waits_for_itself(table, wanted)? {
+            // At once, as the others would still find a circle: one of those who wait for each other gives way, not several.
+            if let Some(Place { index, ticket }) = place.take() {
+                table.leave_waiter(index, ticket, wanted.ino);
+            }
             return Err(Errno::EDEADLK);
         }
         if place.is_none() {

@@ -1,8 +1,10 @@
 // inotify: what is told of which changes.
 #include "posix.h"
+#include <dirent.h>
 #include <poll.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #ifndef NOTHREADS
 #include <pthread.h>
 #endif
@@ -122,6 +124,85 @@ static void of_itself(void) {
   close(fd);
 }
 
+// Reading, of files and of directories.
+static void of_reading(void) {
+  char text[8];
+  struct iovec parts[2] = {{text, 2}, {text + 2, 2}};
+  int fd = inotify_init1(IN_NONBLOCK), file = open("read", O_RDWR | O_CREAT, 0644), empty = open("dir/empty", O_RDWR | O_CREAT, 0644);
+  int below = open("dir/below", O_RDWR | O_CREAT, 0644);
+  write(file, "abcdef", 6);
+  write(below, "abcdef", 6);
+  CALL(inotify_add_watch(fd, "read", IN_ACCESS | IN_MODIFY));
+  CALL(inotify_add_watch(fd, "dir", IN_ACCESS));
+  TOLD(pread(file, text, 4, 0));
+  TOLD(pread(file, text, 4, 0) + pread(file, text, 2, 2));
+  TOLD(read(file, text, 4));
+  TOLD(lseek(file, 0, SEEK_SET));
+  TOLD(read(file, text, 4) + (int)write(file, "gh", 2) + (int)lseek(file, 0, SEEK_SET) + (int)readv(file, parts, 2));
+  TOLD(preadv(file, parts, 2, 1));
+  TOLD(read(empty, text, 4));
+  TOLD(pread(below, text, 0, 0));
+  TOLD(pread(below, text, 4, 100));
+  TOLD(pread(below, text, 4, 2));
+  DIR *names = opendir("dir");
+  told("opendir", fd);
+  while (readdir(names)) {}
+  told("readdir", fd);
+  closedir(names);
+  told("closedir", fd);
+  CALL(inotify_rm_watch(fd, 1));
+  told("rm_watch", fd);
+  TOLD(read(file, text, 1));
+  close(empty);
+  close(below);
+  close(file);
+  unlink("dir/empty");
+  unlink("dir/below");
+  unlink("read");
+  close(fd);
+}
+
+// Many changes that are read in one go.
+static void of_many(void) {
+  int fd = inotify_init1(IN_NONBLOCK);
+  CALL(inotify_add_watch(fd, "dir", ALL & ~(IN_OPEN | IN_CLOSE)));
+  for (int i = 0; i < 2; i++) {
+    close(open("dir/one", O_WRONLY | O_CREAT, 0644));
+    close(open("dir/two", O_WRONLY | O_CREAT, 0644));
+    unlink("dir/two");
+    rename("dir/one", "dir/two");
+    told("unlinked, and another one moved there", fd);
+    close(open("dir/one", O_WRONLY | O_CREAT, 0644));
+    rename("dir/one", "dir/two");
+    told("replaced", fd);
+    close(open("dir/one", O_WRONLY | O_CREAT, 0644));
+    rename("dir/one", "dir/two");
+    unlink("dir/two");
+    told("replaced and unlinked", fd);
+    int file = open("dir/one", O_WRONLY | O_CREAT, 0644);
+    write(file, "abc", 3);
+    fchmod(file, 0600);
+    rename("dir/one", "dir/two");
+    write(file, "def", 3);
+    rename("dir/two", "out");
+    write(file, "ghi", 3);
+    rename("out", "dir/three");
+    fchmod(file, 0644);
+    unlink("dir/three");
+    close(file);
+    told("changed under each name", fd);
+    close(open("dir/one", O_WRONLY | O_CREAT, 0644));
+    truncate("dir/one", 10);
+    link("dir/one", "dir/two");
+    truncate("dir/one", 20);
+    unlink("dir/one");
+    truncate("dir/two", 30);
+    unlink("dir/two");
+    told("under two names", fd);
+  }
+  close(fd);
+}
+
 static void refusals(void) {
   int fd = inotify_init(), none = inotify_init1(IN_NONBLOCK), file = open("some", O_RDWR | O_CREAT, 0644);
   char text[100];
@@ -196,6 +277,8 @@ void inotify_part(void) {
   static const unsigned masks[] = {ALL, IN_CREATE | IN_DELETE, IN_MOVE, IN_MODIFY | IN_ATTRIB, IN_CLOSE_WRITE, IN_MOVE_SELF | IN_OPEN};
   for (size_t m = 0; m < sizeof masks / sizeof *masks; m++) of_directory(masks[m]);
   of_itself();
+  of_reading();
+  of_many();
   refusals();
 #ifndef NOTHREADS
   waiting();
