@@ -182,8 +182,8 @@ group_linking() {
     record fail "the build"
     return
   fi
-  # A file is many programs: its limit is the group's. emcc keeps about one core busy.
-  node_tests linking 1200 --test-timeout=1200000 --test-concurrency=1 tests/linking/*.test.mjs
+  # A file is many programs: its limit is the group's. emcc keeps about one core busy, and two programs two.
+  node_tests linking 1200 --test-timeout=1200000 --test-concurrency=2 tests/linking/*.test.mjs
 }
 
 # What system calls answer at /opfs, answer by answer as Linux does. Each answer is a case.
