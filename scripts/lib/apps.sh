@@ -3,7 +3,7 @@
 # authors published them; what is chosen here are compilers' options and the programs' own settings.
 # shellcheck shell=bash
 
-APPS=(lua)
+APPS=(lua sqlite)
 APP_FOLDER=dist/apps/sources
 # shellcheck source=setup-sources.sh
 . scripts/lib/setup-sources.sh
@@ -56,4 +56,20 @@ app_lua() {
   sources=$(echo $APP_FOLDER/lua/src/*.c)
   # luac has a main of its own.
   app lua "${sources/ $APP_FOLDER\/lua\/src\/luac.c/}" -DLUA_USE_POSIX -DLUA_COMPAT_5_3 -lm
+}
+
+# SQLite's own test of speed, by its --verify also of what comes out, with the SQLite that the other tests have.
+app_sqlite() {
+  unpack sqlite sqlite3
+  build_sqlite $SQLITE_OBJECT emcc -O2 -pthread
+  build_sqlite dist/sqlite/sqlite3-st.o emcc -O2
+  build_sqlite dist/sqlite/sqlite3-host.o cc -O2
+  local name source
+  for name in speedtest1 sqlite-sums; do
+    source=$APP_FOLDER/sqlite/test/speedtest1.c
+    [ $name = speedtest1 ] || source=tests/apps/sqlite_sums.c
+    program_of_app "apps/$name-mt" "$source tests/apps/start_folder.c" $MT -w $SQLITE
+    program_of_app "apps/$name-st" "$source tests/apps/start_folder.c" $ST -w -sALLOW_MEMORY_GROWTH -Idist/sqlite dist/sqlite/sqlite3-st.o
+    program_of_app "apps/host/$name" "$source" -O2 -Idist/sqlite dist/sqlite/sqlite3-host.o -lm -lpthread -ldl
+  done
 }

@@ -7,6 +7,7 @@ SOURCES_SUITE=bookworm
 # name, version, sha256 of the authors' archive: what the project is tested with.
 APP_SOURCES="
 lua5.4 5.4.4-3+deb12u1 164c7849653b80ae67bec4b7473b884bf5cc8d2dca05653475ec2ed27b9ebf61
+sqlite3 3.40.1-2+deb12u2 aaa776260ab4dc976db34aa7891819484c8676b5b2783123ebc6301e2ca5d655
 "
 
 # source_archive NAME: the archive's path, if it is there: of the version above, or of what the mirror had instead.
