@@ -3,7 +3,7 @@
 # authors published them; what is chosen here are compilers' options and the programs' own settings.
 # shellcheck shell=bash
 
-APPS=(lua sqlite)
+APPS=(lua sqlite zlib bzip2 toybox)
 APP_FOLDER=dist/apps/sources
 # shellcheck source=setup-sources.sh
 . scripts/lib/setup-sources.sh
@@ -72,4 +72,48 @@ app_sqlite() {
     program_of_app "apps/$name-st" "$source tests/apps/start_folder.c" $ST -w -sALLOW_MEMORY_GROWTH -Idist/sqlite dist/sqlite/sqlite3-st.o
     program_of_app "apps/host/$name" "$source" -O2 -Idist/sqlite dist/sqlite/sqlite3-host.o -lm -lpthread -ldl
   done
+}
+
+# What its `make test` runs: example with a file, minigzip, and infcover.
+app_zlib() {
+  unpack zlib zlib
+  local folder=$APP_FOLDER/zlib library
+  library=$(echo $folder/*.c)
+  app zlib-example "$library $folder/test/example.c" -I$folder -DHAVE_UNISTD_H
+  app minigzip "$library $folder/test/minigzip.c" -I$folder -DHAVE_UNISTD_H
+  app infcover "$library $folder/test/infcover.c" -I$folder -DHAVE_UNISTD_H
+}
+
+# With the files of its own test on the volume.
+app_bzip2() {
+  unpack bzip2 bzip2
+  local folder=$APP_FOLDER/bzip2 name sources= files=
+  for name in blocksort huffman crctable randtable compress decompress bzlib bzip2; do sources+=" $folder/$name.c"; done
+  for name in 1 2 3; do
+    files+=" --preload-file $folder/sample$name.ref@/opfs/sample$name.ref --preload-file $folder/sample$name.bz2@/opfs/sample$name.bz2"
+  done
+  ON_VOLUME=$files app bzip2 "$sources" -D_FILE_OFFSET_BITS=64
+}
+
+# Its own build makes the program for this machine and the headers that say which commands there are.
+app_toybox() {
+  unpack toybox toybox
+  local folder=$APP_FOLDER/toybox output=dist/apps/host/toybox config=$PWD/tests/apps/toybox.config sources
+  if ! fresh $output make $config $folder/toys $folder/lib; then
+    begin "building $output" $output
+    (
+      cd $folder
+      KCONFIG_ALLCONFIG=$config run_logged toybox-config make allnoconfig HOSTCC=cc &&
+        CFLAGS=-w run_logged toybox-make make toybox CC=cc HOSTCC=cc
+    ) || die "toybox does not build"
+    install -m 755 $folder/toybox $output
+    finish $output make
+  fi
+  sources=$(sed -n 's/^\$BUILD \(.*\) \$LINK.*/\1/p' $folder/generated/build.sh)
+  sources=$(cd $folder && printf "$folder/%s " $sources)
+  # It knows systems by their names. Emscripten's _exit() does not end a program whose main() runs in a thread, exit() does.
+  # It calls functions by pointers of other types, and counts on more than 64 KiB of stack. The header is named so
+  # that it is an input.
+  program_on_volume toybox "$sources" -I$folder -Itests/apps/include -D__linux__ -D_exit=exit -funsigned-char -include $folder/generated/config.h \
+    -sEMULATE_FUNCTION_POINTER_CASTS -sSTACK_SIZE=1MB -sINITIAL_MEMORY=512MB
 }

@@ -8,6 +8,9 @@ SOURCES_SUITE=bookworm
 APP_SOURCES="
 lua5.4 5.4.4-3+deb12u1 164c7849653b80ae67bec4b7473b884bf5cc8d2dca05653475ec2ed27b9ebf61
 sqlite3 3.40.1-2+deb12u2 aaa776260ab4dc976db34aa7891819484c8676b5b2783123ebc6301e2ca5d655
+zlib 1:1.2.13.dfsg-1 71feb7947e3c00ef125f83b79a4e529bde31171e5babe48b391f06758d1ab0a1
+bzip2 1.0.8-5 ab5a03176ee106d3f0fa90e381da478ddae405918153cca248e682cd0c4a2269
+toybox 0.8.9+dfsg-1 16fb5967531e88ca33b8c9142376987617ebe52e34e2b3f3a779603674b7d07c
 "
 
 # source_archive NAME: the archive's path, if it is there: of the version above, or of what the mirror had instead.

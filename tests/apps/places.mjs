@@ -38,7 +38,7 @@ export function onHost(t) {
     process.umask(0o022);
     const { error, status, signal, stdout, stderr } = spawnSync(path.join(root, 'dist/apps/host', app), args, {
       argv0: app, cwd: folder, encoding: 'utf8', maxBuffer: 64 << 20, timeout, stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' },
+      env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8', TZ: 'UTC' },
     });
     if (error) throw error;
     return { code: status ?? signal, stdout, stderr };
@@ -50,8 +50,9 @@ export function onHost(t) {
 export async function onVolume(t, kind, { capacity = 256 << 20 } = {}) {
   if (!browser) {
     const sabfs = { folder: temporaryFolder(t), capacity };
+    const settings = { env: { TZ: 'UTC' }, cwd: path.join(root, 'dist/apps') };
     const run = (app, args, options) =>
-      runInNode(`apps/${app}-${kind}`, { args, module: { sabfs, thisProgram: app }, env: { TZ: 'UTC' }, ...options });
+      runInNode(`apps/${app}-${kind}`, { args, ...settings, module: { sabfs, thisProgram: app }, ...options });
     return { run };
   }
   const page = await borrow(t);
@@ -59,8 +60,9 @@ export async function onVolume(t, kind, { capacity = 256 << 20 } = {}) {
   t.after(() => server.close());
   // A program without threads waits, which a page's main thread must not.
   const worker = kind === 'st';
+  const settings = { worker, prepare: '/tests/apps/locate.mjs' };
   const run = (app, args, options) =>
-    runInBrowser(page, server, `apps/${app}-${kind}`, { args, module: { sabfs: { capacity }, thisProgram: app }, worker, ...options });
+    runInBrowser(page, server, `apps/${app}-${kind}`, { args, ...settings, module: { sabfs: { capacity }, thisProgram: app }, ...options });
   return { run };
 }
 

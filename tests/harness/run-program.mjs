@@ -36,9 +36,9 @@ export async function hasWritten(page, pattern, timeout_ms = DEFAULT_TIMEOUT) {
   }
 }
 
-/** In a process of its own. node: the binary (default SABFS_NODE); env: added to the environment. */
+/** In a process of its own. node: the binary (default SABFS_NODE); env: added to the environment; cwd: where preloaded files are looked for. */
 export async function runInNode(name, options = {}) {
-  const { args = [], module, prepare, timeout = DEFAULT_TIMEOUT, env = {}, input, flags = [] } = options;
+  const { args = [], module, prepare, timeout = DEFAULT_TIMEOUT, env = {}, cwd, input, flags = [] } = options;
   const node = options.node ?? process.env.SABFS_NODE ?? process.execPath;
   const program = path.join(root, script(name));
   // Without settings the program is started as a user would.
@@ -49,6 +49,7 @@ export async function runInNode(name, options = {}) {
   const child = spawn(node, [...flags, ...command], {
     stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
+    cwd,
     detached: true,
   });
   const result = { code: null, stdout: '', stderr: '' };
