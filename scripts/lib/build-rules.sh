@@ -174,7 +174,7 @@ build_js_library() {
   finish dist/libsabfs.js bundle
 }
 
-# --- programs: `program` lines (scripts/lib/programs.sh) collect, build_programs links what is not fresh
+# --- programs: `program` lines (scripts/lib/programs.sh, apps.sh) collect, build_programs links what is not fresh
 
 PROGRAM_NAMES=()
 declare -A PROGRAM_SOURCES PROGRAM_FLAGS
@@ -188,12 +188,18 @@ program() {
   PROGRAM_FLAGS[$name]=$*
 }
 
-# build_programs NAME…
+# build_programs NAME…: dist/programs/NAME.js (or NAME itself if it ends in .mjs); dist/apps/… by its path, of which
+# those in apps/host are the host's.
 build_programs() {
   local name pid pids=() running failed=0
   for name in "$@"; do
-    local output=dist/programs/${name%.mjs}.js
-    [ "$name" = "${name%.mjs}" ] || output=dist/programs/$name
+    local output compiler=emcc
+    case $name in
+      apps/host/*) output=dist/$name compiler="cc -w" ;;
+      apps/*) output=dist/$name.js ;;
+      *.mjs) output=dist/programs/$name ;;
+      *) output=dist/programs/$name.js ;;
+    esac
     local inputs=() sources flags=${PROGRAM_FLAGS[$name]}
     read -ra sources <<<"${PROGRAM_SOURCES[$name]}"
     inputs=("${sources[@]}")
@@ -209,8 +215,8 @@ build_programs() {
     begin "building $output" "$output"
     {
       # shellcheck disable=SC2086
-      emcc "${sources[@]}" $flags -o "$output" 2>&1 && finish "$output" "$flags"
-    } >"$DIST/.stamp/$name.log" &
+      $compiler "${sources[@]}" $flags -o "$output" 2>&1 && finish "$output" "$flags"
+    } >"$DIST/.stamp/${name//\//_}.log" &
     pids+=("$!:$name")
     # emcc keeps about one core busy.
     running=$(jobs -rp | wc -l)
@@ -222,7 +228,8 @@ build_programs() {
       say "--- ${pid#*:}"
     fi
     # Compiler warnings are shown even when it went well.
-    cat "$DIST/.stamp/${pid#*:}.log" >&2
+    name=${pid#*:}
+    cat "$DIST/.stamp/${name//\//_}.log" >&2
   done
   [ $failed = 0 ] || die "a program does not build"
 }

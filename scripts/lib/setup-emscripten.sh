@@ -69,7 +69,8 @@ fetch_emscripten_debs() {
     if file=$(find_pinned_deb "$name" "$sum"); then DEB_FILES+=("$file"); else missing+=("$name $version $sum"); fi
   done <<<"$EMSCRIPTEN_DEBS"
   [ ${#missing[@]} -gt 0 ] || return 0
-  make_private_apt
+  make_private_apt "$SABFS_CACHE/apt" deb "$DEBIAN_SUITE" || die "there is no mirror to get Emscripten from" \
+    "SABFS_DEBS=<folder with the .deb files> scripts/setup, or use an emsdk"
   for file in "${missing[@]}"; do
     read -r name version sum <<<"$file"
     download_deb "$name" "$version" "$sum"
@@ -87,34 +88,6 @@ find_pinned_deb() {
     done
   done
   return 1
-}
-
-# apt with its own lists and sources, so that the system's apt configuration is neither read nor changed. The mirror
-# is the one that the system's apt uses.
-make_private_apt() {
-  local mirror apt=$SABFS_CACHE/apt
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$' || true)
-  [ -n "$mirror" ] || die "apt names no Debian mirror to get Emscripten from" \
-    "SABFS_DEBS=<folder with the .deb files> scripts/setup, or use an emsdk"
-  mkdir -p "$apt"/{lists/partial,cache/archives/partial}
-  : >"$apt/status"
-  printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$mirror" "$DEBIAN_SUITE" \
-    >"$apt/sources.list"
-  cat >"$apt/apt.conf" <<CONF
-Dir::Etc::sourcelist "$apt/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-Dir::Etc::preferencesparts "/dev/null";
-Dir::State::lists "$apt/lists";
-Dir::State::status "$apt/status";
-Dir::Cache "$apt/cache";
-Acquire::Languages "none";
-Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-APT::Architecture "amd64";
-APT::Sandbox::User "";
-Debug::NoLocking "true";
-CONF
-  APT_CONFIG=$apt/apt.conf run_logged apt-update apt-get update -qq ||
-    die "the mirror's package lists could not be read" "SABFS_DEBS=<folder with the .deb files> scripts/setup"
 }
 
 download_deb() {

@@ -22,24 +22,26 @@ crate_folder() {
     console.log(require("node:path").dirname(found.manifest_path));' "$1"
 }
 
+# build_sqlite OBJECT COMPILER FLAG…
 build_sqlite() {
-  local folder
+  local folder object=$1 compiler=$2
+  shift 2
   folder=$(crate_folder libsqlite3-sys)/sqlite3
   mkdir -p dist/sqlite
   # The header lies at a fixed place, so that no program's flags depend on where cargo keeps its crates.
   cmp -s "$folder/sqlite3.h" dist/sqlite/sqlite3.h || cp "$folder/sqlite3.h" dist/sqlite/sqlite3.h
   toolchain_id
-  local recipe="$TOOLCHAIN_ID / $folder / $SQLITE_OPTIONS"
-  if fresh $SQLITE_OBJECT "$recipe" "$folder/sqlite3.c"; then return 0; fi
-  begin "building $SQLITE_OBJECT" $SQLITE_OBJECT
+  local recipe="$TOOLCHAIN_ID / $folder / $compiler $* $SQLITE_OPTIONS"
+  if fresh "$object" "$recipe" "$folder/sqlite3.c"; then return 0; fi
+  begin "building $object" "$object"
   # shellcheck disable=SC2086
-  emcc -O2 -pthread -c $SQLITE_OPTIONS "$folder/sqlite3.c" -o $SQLITE_OBJECT.new || die "SQLite does not build"
-  mv $SQLITE_OBJECT.new $SQLITE_OBJECT
-  finish $SQLITE_OBJECT "$recipe"
+  "$compiler" "$@" -c $SQLITE_OPTIONS "$folder/sqlite3.c" -o "$object.new" || die "SQLite does not build"
+  mv "$object.new" "$object"
+  finish "$object" "$recipe"
 }
 
 # Before the programs are linked, and only then.
-case " ${GOALS[*]} " in *" all "* | *" programs "*) build_sqlite ;; esac
+case " ${GOALS[*]} " in *" all "* | *" programs "*) build_sqlite $SQLITE_OBJECT emcc -O2 -pthread ;; esac
 
 SQLITE="-Idist/sqlite $SQLITE_OBJECT"
 TREE_INPUT="--js-library tests/programs/tree_input.js"

@@ -186,16 +186,33 @@ group_linking() {
   node_tests linking 1200 --test-timeout=1200000 --test-concurrency=2 tests/linking/*.test.mjs
 }
 
-# What system calls answer at /opfs, answer by answer as Linux does. Each answer is a case.
+# What system calls answer at /opfs, answer by answer as Linux does; each answer is a case. Then real programs there.
 group_posix() {
-  load_environment node chromium
+  load_environment node chromium apps
   build_for_tests || return 0
   SABFS_BRIEF=1 node_tests posix 900 tests/calls/node.test.mjs tests/calls/table.test.mjs
   if [ -z "${SABFS_CHROMIUM:-}" ]; then
     skip posix "there is no Chromium on this machine, and it could not be installed"
+  else
+    SABFS_BRIEF=1 SABFS_BROWSER=chromium node_tests posix-chromium 900 tests/calls/browser.test.mjs
+  fi
+  posix_apps
+}
+
+posix_apps() {
+  # shellcheck source=setup-sources.sh
+  . scripts/lib/setup-sources.sh
+  if ! detect_sources; then
+    skip apps "the sources of real programs are not there, and could not be fetched"
     return
   fi
-  SABFS_BRIEF=1 SABFS_BROWSER=chromium node_tests posix-chromium 900 tests/calls/browser.test.mjs
+  if ! limited 1500 scripts/build apps; then
+    record fail "the build of real programs"
+    return
+  fi
+  node_tests apps 900 --test-concurrency=2 tests/apps/*.test.mjs
+  [ -n "${SABFS_CHROMIUM:-}" ] || return 0
+  SABFS_BROWSER=chromium node_tests apps-chromium 900 --test-concurrency=2 tests/apps/*.test.mjs
 }
 
 group_chromium() { group_browser chromium "${SABFS_CHROMIUM:-}"; }

@@ -1,5 +1,5 @@
-// Runs a program that Emscripten built (dist/programs/NAME.js), in a browser's page or in Node, and resolves with
-// {code, stdout, stderr}.
+// Runs a program that Emscripten built (dist/programs/NAME.js, or dist/FOLDER/NAME.js for FOLDER/NAME), in a browser's
+// page or in Node, and resolves with {code, stdout, stderr}.
 //
 // Options for both:
 //   args     the program's arguments
@@ -15,11 +15,13 @@ import { killFamilyNow } from './process-tree.mjs';
 const root = path.resolve(import.meta.dirname, '../..');
 const DEFAULT_TIMEOUT = 60_000;
 
+const script = (name) => `dist/${name.includes('/') ? name : `programs/${name}`}.js`;
+
 /** In a page of the browser. The server (server.mjs) must have the repository among its roots. */
 export async function runInBrowser(page, server, name, options = {}) {
   const { timeout = DEFAULT_TIMEOUT } = options;
   await page.goto(`${server.url}/tests/harness/program.html`);
-  const request = { url: `/dist/programs/${name}.js`, ...options, timeout };
+  const request = { url: `/${script(name)}`, ...options, timeout };
   // The page minds the time itself; this limit is for a page that is stuck.
   const result = await page.evaluate(`runProgram(${JSON.stringify(request)})`, { timeout: timeout + 10_000 });
   return finish(name, timeout, result);
@@ -34,11 +36,11 @@ export async function hasWritten(page, pattern, timeout_ms = DEFAULT_TIMEOUT) {
   }
 }
 
-/** In a process of its own. node: the binary (default SABFS_NODE); env: added to the environment. */
+/** In a process of its own. node: the binary (default SABFS_NODE); env: added to the environment; cwd: where preloaded files are looked for. */
 export async function runInNode(name, options = {}) {
-  const { args = [], module, prepare, timeout = DEFAULT_TIMEOUT, env = {}, input, flags = [] } = options;
+  const { args = [], module, prepare, timeout = DEFAULT_TIMEOUT, env = {}, cwd, input, flags = [] } = options;
   const node = options.node ?? process.env.SABFS_NODE ?? process.execPath;
-  const program = path.join(root, 'dist/programs', `${name}.js`);
+  const program = path.join(root, script(name));
   // Without settings the program is started as a user would.
   const command =
     module || prepare
@@ -47,6 +49,7 @@ export async function runInNode(name, options = {}) {
   const child = spawn(node, [...flags, ...command], {
     stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
+    cwd,
     detached: true,
   });
   const result = { code: null, stdout: '', stderr: '' };
