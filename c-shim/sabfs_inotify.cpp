@@ -1,8 +1,8 @@
 // inotify_init() and so on: what becomes of files and names, by whatever program or page of the store.
 //
 // All comes from the volume's change log, which is read when somebody asks. It tells of data and attributes by inode: the
-// names that Linux gives are looked up then, and what has become of them since, which is in the log, too, is taken back. Opening, reading and closing are not in the log, so a program hears of its
-// own only.
+// names that Linux gives are looked up then, and what has become of them since, which is in the log, too, is taken back.
+// Opening, reading and closing are not in the log, so a program hears of its own only.
 
 #include "sabfs_inotify.h"
 
