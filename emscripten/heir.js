@@ -233,6 +233,8 @@ const SabfsHeir = {
         const gone = (inOrder) => {
           if (over) return;
           over = true;
+          // Its lock may be heard of before its message.
+          inOrder ||= stopping && load(Heir.STOP) == 0;
           clearTimeout(timer);
           if (worker == made) worker = null;
           made.terminate();

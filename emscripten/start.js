@@ -19,7 +19,7 @@ addToLibrary({
     DEATHS_LIMIT: 5,
 
     // The keeper that this program runs: {worker, request, release, options, standby}; with `over` its worker has ended,
-    // and with `following` another one is being started. `deaths` were since there were `commits`.
+    // with `following` another one is being started, with `stopping` it is told to stop. `deaths` were since there were `commits`.
     running: null,
     // The page was put aside: resolves with true when the keeper has stopped in order, with false when it died, and
     // with null if it has not stopped.
@@ -248,6 +248,8 @@ addToLibrary({
     async follow(running) {
       var doing = `go on with the volume "${running.options.volume}", whose keeper has died`;
       for (;;) {
+        // It has stopped as it was told, and its lock was heard of before its message.
+        if (running.stopping && Atomics.load(SABFS.i32, SABFS.STOP) == 0) return SABFSKeeper.ended(true);
         try {
           var commits = Atomics.load(SABFS.i32, SABFS.COMMITS);
           running.deaths = commits == running.commits ? running.deaths + 1 : 1;
@@ -392,6 +394,7 @@ addToLibrary({
       // If nobody serves the volume, nobody stops.
       if (!running.over) {
         var ended = new Promise((resolve) => { SABFSKeeper.ended = resolve; });
+        running.stopping = true;
         SABFSKeeper.requestStop();
         await ended;
       }

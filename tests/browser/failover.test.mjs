@@ -1,4 +1,5 @@
-// The keeper's worker ends while its program goes on: another one follows, and the program sees nothing of it.
+// The keeper's worker ends while its program goes on: another one follows, and the program sees nothing of it. One that was told to
+// end is not followed.
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -41,3 +42,39 @@ for (const durability of ['strict', 'relaxed']) {
     assert.equal(stderr, '');
   });
 }
+
+// In the page: the volume is opened, given from one program to another and closed, by keepers of whose end the lock tells first.
+async function closeLate({ program }) {
+  const { default: make } = await import(program);
+  const keeper = '/tests/programs/late_words_keeper.js', sabfs = { volume: 'late', capacity: 16 << 20, keeper };
+  const write = (module, name) => module.FS.writeFile(`/opfs/${name}`, name);
+
+  const alone = await make({ sabfs });
+  let volume = await alone.mountSABFS();
+  write(alone, 'alone');
+  await volume.unmount();
+
+  const first = await make({ sabfs });
+  volume = await first.mountSABFS();
+  write(first, 'first');
+  const second = await make({ sabfs: { ...sabfs, store: volume.store } });
+  const heirs = await second.mountSABFS();
+  await volume.unmount();
+  write(second, 'second');
+  await heirs.unmount();
+
+  const last = await make({ sabfs });
+  volume = await last.mountSABFS();
+  const names = last.FS.readdir('/opfs').filter((name) => !name.startsWith('.')).sort();
+  await volume.unmount();
+  return names;
+}
+
+test('a keeper that stops as it was told is not taken for a dead one', { skip }, async (t) => {
+  const browser = await borrow(t);
+  await browser.goto(`${server.url}/blank.html`);
+  const program = '/dist/programs/outlive-st-esm.mjs';
+  const names = await browser.evaluate(`(${closeLate})(${JSON.stringify({ program })})`);
+  assert.deepEqual(names, ['alone', 'first', 'second']);
+  assert.deepEqual(browser.console, []);
+});
