@@ -1,9 +1,6 @@
 //! Access control lists: what the mode, the list and the directory's default list say to one another.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::volumes::{self, HeapVolume, ROOT, directory, file};
+use crate::model::volumes::{self, HeapVolume, ROOT, directory, file};
 use sabfs::core::check::check;
 use sabfs::errno::Errno;
 use sabfs::vfs::{Ino, SetAttr};

@@ -1,11 +1,8 @@
 //! How many bytes reach the files for the bytes that a program writes, compared with the arithmetic in
 //! docs/design.md ("What a commit costs").
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::operations::content;
-use model::volumes::{self, HeapVolume, ROOT, directory, file, metadata_blocks};
+use crate::model::operations::content;
+use crate::model::volumes::{self, HeapVolume, ROOT, directory, file, metadata_blocks};
 use parking_lot::Mutex;
 use sabfs::core::Image;
 use sabfs::format::INODES_PER_BLOCK;

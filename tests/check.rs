@@ -1,10 +1,7 @@
 //! The check finds each kind of damage, and nothing else: every test plants one into a sound volume.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::sample::Sample;
-use model::volumes::{self, ROOT, file, volume};
+use crate::model::sample::Sample;
+use crate::model::volumes::{self, ROOT, file, volume};
 use sabfs::core::check::{Finding, Severity, check, check_sealed};
 use sabfs::core::{Core, DirEntry, Image, Mapping, map};
 use sabfs::errno::Errno;

@@ -1,10 +1,7 @@
 //! What a program does with one file's bytes: holes, reserving, moving, copying, inline data.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::durable;
-use model::volumes;
+use crate::model::durable;
+use crate::model::volumes;
 use sabfs::core::check::check;
 use sabfs::errno::Errno;
 use sabfs::format::{FILE_SIZE_MAX, FileKind};

@@ -4,11 +4,8 @@
 //!
 //! Every operation that may take space belongs here, with the number of blocks that it needs.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::operations::{content, fill_name};
-use model::volumes::{self, HeapVolume, ROOT, directory, file, new};
+use crate::model::operations::{content, fill_name};
+use crate::model::volumes::{self, HeapVolume, ROOT, directory, file, new};
 use sabfs::core::check::check;
 use sabfs::core::inodes::for_each_table_block;
 use sabfs::errno::Errno;

@@ -1,9 +1,6 @@
 //! Extent trees against a map of every block: adding, removing, moving, with and without space.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::volumes::{self, HeapVolume, ROOT, file};
+use crate::model::volumes::{self, HeapVolume, ROOT, file};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use sabfs::core::check::check;

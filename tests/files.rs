@@ -1,16 +1,12 @@
 //! The table of open files.
 
-#[path = "model/volumes.rs"]
-#[allow(dead_code, reason = "shared with the model")]
-mod volumes;
-
+use crate::model::volumes::{ROOT, directory, file, new, volume};
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;
 use sabfs::store::HeapStore;
 use sabfs::vfs::{Entry, OpenFiles, OpenMode, Whence};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use volumes::{ROOT, directory, file, new, volume};
 
 type Files = OpenFiles<Arc<HeapStore>>;
 

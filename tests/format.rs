@@ -2,10 +2,8 @@
 //!
 //! When a change is meant, `FORMAT_MINOR` or a feature flag says so, and docs/format.md changes too.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::volumes::{self, ROOT, directory, file};
+use crate::model::operations::fill_name;
+use crate::model::volumes::{self, ROOT, directory, file};
 use sabfs::format::dirent::{hash_name, name_allowed, record_len};
 use sabfs::format::*;
 use sabfs::store::runtime as rt;
@@ -121,7 +119,7 @@ fn records_as_bytes() {
     let volume = volumes::volume(64);
     let large = volume.create(ROOT, b"large", &directory()).unwrap().ino;
     for number in 0..20 {
-        volume.create(large, &model::operations::fill_name(number, true), &file()).unwrap();
+        volume.create(large, &fill_name(number, true), &file()).unwrap();
     }
     let root = volume.core().read_inode(large).unwrap().dir_root();
     assert_eq!((root.level.get(), root.parent.get()), (1, ROOT));

@@ -4,14 +4,11 @@
 //! volume was not closed: its journal holds changes that the image lacks. A new version of the format adds
 //! a folder; `cargo test --test golden -- --ignored` writes the one of the present version if there is none.
 
-#[path = "model/mod.rs"]
-mod model;
-
+use crate::model::operations::{content, fill_name};
+use crate::model::volumes::{self, ROOT, directory, file, new, tick};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use model::operations::content;
-use model::volumes::{self, ROOT, directory, file, new, tick};
 use sabfs::core::Image;
 use sabfs::core::check::check;
 use sabfs::format::FileKind;
@@ -104,7 +101,7 @@ fn fill(volume: &Heap) {
     xattr(outer, b"trusted.overlay.opaque", b"y");
     let names = create(ROOT, b"names", directory());
     for number in 0..60_u32 {
-        create(names, &model::operations::fill_name(number, true), file());
+        create(names, &fill_name(number, true), file());
     }
     create(names, &[b'x'; 255], file());
     create(names, &[0xff, 0xfe], file());

@@ -1,7 +1,8 @@
 //! The stable twins of the fuzz targets for damaged bytes: the same thousands of cases every time.
 
 #[path = "model/fuzzing.rs"]
-mod model;
+#[allow(clippy::duplicate_mod, reason = "as the fuzz targets have it")]
+mod fuzzing;
 
 use sabfs::format::BlockKind;
 use std::panic::catch_unwind;
@@ -54,13 +55,13 @@ fn changes(case: u64) -> Vec<u8> {
 
 #[test]
 fn damaged_images_do_no_harm() {
-    let share = run(IMAGES, changes, model::hostile::mount);
+    let share = run(IMAGES, changes, fuzzing::hostile::mount);
     assert!(share > 25, "only {share} % could be mounted: the mutations are too coarse");
 }
 
 #[test]
 fn damaged_journals_do_no_harm() {
-    let share = run(JOURNALS, changes, model::hostile_journal::open);
+    let share = run(JOURNALS, changes, fuzzing::hostile_journal::open);
     assert!(share > 10, "only {share} % could be mounted: the mutations are too coarse");
 }
 
@@ -68,7 +69,7 @@ fn damaged_journals_do_no_harm() {
 fn body(kind: BlockKind, case: u64) -> Vec<u8> {
     let mut state = case;
     let mut input = vec![random(&mut state) as u8, 0, 0];
-    input.extend(model::hostile::sample(kind));
+    input.extend(fuzzing::hostile::sample(kind));
     for _ in 0..1 + random(&mut state) % 4 {
         // Most blocks are full at the beginning only.
         let at = random(&mut state) % if random(&mut state).is_multiple_of(2) { 128 } else { 4_000 };
@@ -82,7 +83,7 @@ macro_rules! structures {
         #[test]
         fn $name() {
             run(BLOCKS_OF_A_KIND, |case| body(BlockKind::$kind, case), |input| {
-                model::hostile::structure(BlockKind::$kind, input).expect("the image has all kinds")
+                fuzzing::hostile::structure(BlockKind::$kind, input).expect("the image has all kinds")
             });
         }
     )*};

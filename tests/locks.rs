@@ -1,9 +1,6 @@
 //! Advisory locks: what `fcntl` and `flock` promise, between owners of one client and of several.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::volumes::{HeapVolume, ROOT, file, now, store};
+use crate::model::volumes::{HeapVolume, ROOT, file, now, store};
 use sabfs::errno::Errno;
 use sabfs::store::{HeapStore, Store, lock, runtime as rt};
 use sabfs::vfs::LockMode::{Exclusive, Shared};

@@ -1,9 +1,6 @@
 //! Random advisory locks, compared with a model of single bytes and with the host's kernel.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::volumes::{HeapVolume, ROOT, file, now, store};
+use crate::model::volumes::{HeapVolume, ROOT, file, now, store};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use sabfs::errno::Errno;

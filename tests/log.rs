@@ -1,9 +1,6 @@
 //! The change log: what each operation tells, and what becomes of watchers that are slow.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::volumes::{HeapVolume, ROOT, directory, file, new, now, store};
+use crate::model::volumes::{HeapVolume, ROOT, directory, file, new, now, store};
 use sabfs::core::log::{RECORD_MAX, Record, What};
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;

@@ -1,10 +1,7 @@
 //! Random changes of one file, compared byte by byte and block by block with a vector and a set, over
 //! several mounts.
 
-#[path = "model/volumes.rs"]
-#[allow(dead_code, reason = "shared with the model")]
-mod volumes;
-
+use crate::model::volumes::{self, HeapVolume, ROOT, file, tick, volume};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use sabfs::core::check::check;
@@ -13,7 +10,6 @@ use sabfs::errno::Errno;
 use sabfs::vfs::{AllocateMode, SetAttr};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use volumes::{HeapVolume, ROOT, file, tick, volume};
 
 const BLOCK: u64 = 4096;
 const INLINE_MAX: u64 = 104;

@@ -4,13 +4,9 @@
 //! Needs root, to make files of other users and to act as them, and Linux.
 #![cfg(target_os = "linux")]
 
-#[path = "permissions/calls.rs"]
 mod calls;
-#[path = "permissions/host.rs"]
 mod host;
-#[path = "permissions/mine.rs"]
 mod mine;
-#[path = "permissions/tree.rs"]
 mod tree;
 
 use calls::{Call, User, call, user};

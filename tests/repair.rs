@@ -1,11 +1,8 @@
 //! Each kind of damage that can be mended is, and nothing else is touched; of what cannot be mended
 //! without a choice nothing is changed.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::sample::Sample;
-use model::volumes::{self, ROOT, directory, file};
+use crate::model::sample::Sample;
+use crate::model::volumes::{self, ROOT, directory, file};
 use sabfs::core::check::{Finding, Repair, check_sealed, repair};
 use sabfs::core::{Core, DirEntry, Image, read_superblock};
 use sabfs::errno::Errno;

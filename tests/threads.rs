@@ -1,10 +1,7 @@
 //! Eight threads work in one tree at once: four views of the volume with two threads each.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::operations::content;
-use model::volumes::{ROOT, directory, store};
+use crate::model::operations::content;
+use crate::model::volumes::{ROOT, directory, store};
 use sabfs::core::check::check;
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;

@@ -2,9 +2,7 @@
 //! leads to anything else than the target.
 #![cfg(unix)]
 
-mod host;
-
-use host::{Tool, archive, entry, text};
+use crate::host::{Tool, archive, entry, text};
 use sabfs::core::{DirEntry, Txn};
 use sabfs::format::journal::{RecordHeader, SegmentHeader};
 use sabfs::format::{BLOCK_SIZE, FileKind, INO_ROOT, dirent};

@@ -1,9 +1,7 @@
 //! Bringing files into volumes: what is kept, and what no archive and no folder can do.
 #![cfg(unix)]
 
-mod host;
-
-use host::{Tool, archive, checksum, entry, extended, header, name, snapshot, text};
+use crate::host::{Tool, archive, checksum, entry, extended, header, name, snapshot, text};
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -1,9 +1,6 @@
 //! Names: files without one, whiteouts, set-group-ID directories, who may do what, and paths.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::volumes::{self, HeapVolume, ROOT, directory, file, new};
+use crate::model::volumes::{self, HeapVolume, ROOT, directory, file, new};
 use sabfs::core::check::check;
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;

@@ -1,9 +1,6 @@
 //! Extended attributes, one at a time; `model` has them at random.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::volumes::{self, HeapVolume, ROOT, directory, file, new};
+use crate::model::volumes::{self, HeapVolume, ROOT, directory, file, new};
 use sabfs::core::check::check;
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;

@@ -1,12 +1,11 @@
 //! Random operations on small volumes, compared with the oracle answer by answer: 20,000 sequences.
 
-#[path = "model/mod.rs"]
-mod model;
-
-use model::operations::{Name, Operation, content};
-use model::strategies::{on_directories, on_extents, on_xattrs, operation};
-use model::volumes::{self, ROOT};
-use model::world::World;
+#[cfg(target_os = "linux")]
+use crate::model::host::Host;
+use crate::model::operations::{Name, Operation, content};
+use crate::model::strategies::{on_directories, on_extents, on_xattrs, operation};
+use crate::model::volumes::{self, ROOT};
+use crate::model::world::World;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,7 +134,7 @@ fn the_host_agrees_with_the_oracle() {
     let operations = prop::collection::vec(operation(), 1..80);
     TestRunner::new(config(1_000))
         .run(&operations, |operations| {
-            let mut host = model::host::Host::new();
+            let mut host = Host::new();
             for operation in &operations {
                 host.step(operation);
             }
