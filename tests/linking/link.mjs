@@ -87,13 +87,16 @@ export function configure(folder, { library = dist, env, call = run } = {}) {
   return call('emcmake', ['cmake', '-G', 'Unix Makefiles', '-S', import.meta.dirname, '-B', folder, where], { env });
 }
 
+// What Emscripten's runtime says in a debug build when it hears of the end of a thread, which was joined, only after its own.
+const HEARD_LATE = /^received "6" command from terminated worker: \d+\n/gm;
+
 /** Runs the program twice on one volume. */
 export async function judge(program, { module = false } = {}) {
   const cwd = path.dirname(program);
   const start = module ? [here('start.mjs'), program] : [program];
   for (const step of ['write', 'read']) {
     const { code, stdout, stderr } = await attempt(node, [...start, step], { cwd, timeout: 120_000 });
-    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${step}: whole\n`, stderr: '' });
+    assert.deepEqual({ code, stdout, stderr: stderr.replace(HEARD_LATE, '') }, { code: 0, stdout: `${step}: whole\n`, stderr: '' });
   }
   assert.ok(fs.statSync(path.join(cwd, 'sabfs/default/image')).size > 0, 'the volume has its files');
 }
