@@ -30,6 +30,53 @@ summary() {
   [ ! -s "$RESULTS/fail" ]
 }
 
+# Puts the groups that keep all processors busy by themselves into BESIDE, the others into FRONT; all into FRONT if there
+# is only one of the kinds, or if this is the run beside another one.
+divide_groups() {
+  local group
+  FRONT=() BESIDE=()
+  for group in "${CHOSEN[@]}"; do
+    case $group in
+      native | crash) BESIDE+=("$group") ;;
+      *) FRONT+=("$group") ;;
+    esac
+  done
+  if [ ${#FRONT[@]} = 0 ] || [ -n "${SABFS_TEST_RESULTS:-}" ]; then FRONT=("${CHOSEN[@]}") BESIDE=(); fi
+}
+
+# Starts a run of the groups of BESIDE. It has a mark of its own, so that each run ends its own leftovers.
+start_beside() {
+  BESIDE_PID=
+  [ ${#BESIDE[@]} -gt 0 ] || return 0
+  step "beside the others: ${BESIDE[*]}"
+  SABFS_TEST_RESULTS=$RESULTS nice -n 5 scripts/test ${LONG:+--long} "${BESIDE[@]}" >"$RESULTS/beside.log" 2>&1 &
+  BESIDE_PID=$!
+}
+
+# Shows what the run beside this one has printed, and goes on showing it until it ends.
+wait_for_beside() {
+  [ -n "$BESIDE_PID" ] || return 0
+  local show code=0
+  tail -n +1 -f "$RESULTS/beside.log" &
+  show=$!
+  wait "$BESIDE_PID" || code=$?
+  BESIDE_PID=
+  # The last lines.
+  sleep 2
+  kill $show 2>/dev/null || true
+  wait $show 2>/dev/null || true
+  GROUP=${BESIDE[0]}
+  [ $code = 0 ] || record fail "the run beside the others ended with code $code"
+}
+
+# The run beside this one has no use any more.
+end_beside() {
+  if [ -n "${BESIDE_PID:-}" ]; then
+    kill "$BESIDE_PID" 2>/dev/null || true
+    wait "$BESIDE_PID" 2>/dev/null || true
+  fi
+}
+
 # limited SECONDS COMMAND…: the command with a time limit (longer with --long). At the limit its whole process group is
 # ended, so that nothing keeps a pipe open.
 limited() {

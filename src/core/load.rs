@@ -1,5 +1,6 @@
 //! Making an empty volume, and taking a loaded image into use.
 
+use super::ends::{self, Remains};
 use super::error::Result;
 use super::inodes::{for_each_table_block, inode_in};
 use super::{Core, Image, Txn, XattrList, count_free, extent};
@@ -165,7 +166,8 @@ impl From<Corrupt> for LoadError {
 }
 
 /// Takes an image that lies in the store into use: checks every metadata block's seal and place,
-/// frees orphans unless the volume is only read, counts what is free. Nobody else uses the store yet.
+/// clears what lies behind files' ends, frees orphans unless the volume is only read, counts what is free. Nobody else uses
+/// the store yet.
 pub fn load<S: Store>(image: Image<S>) -> std::result::Result<Core<S>, LoadError> {
     let mut copies = [[0; BLOCK_SIZE]; 2];
     for (block, copy) in (0..).zip(&mut copies) {
@@ -177,7 +179,9 @@ pub fn load<S: Store>(image: Image<S>) -> std::result::Result<Core<S>, LoadError
         return Err(LoadError::Capacity { needed_blocks });
     }
     let core = Core::new(image, superblock);
-    let (used, orphans) = Seals::new(&core).check_all()?;
+    let mut seals = Seals::new(&core);
+    let (used, orphans) = seals.check_all()?;
+    seals.clear_ends()?;
     finish(&core, used.saturating_sub(1));
     if core.image.store().load(rt::READ_ONLY) != 0 {
         // The next mount that may write frees the orphans.
@@ -191,16 +195,32 @@ pub fn load<S: Store>(image: Image<S>) -> std::result::Result<Core<S>, LoadError
     Ok(core)
 }
 
-/// Compares the seals of all metadata blocks. That each block is met once bounds the walk even when
+/// Clears what lies behind files' ends, as [`load`] does, and gives the number of blocks. Of a damaged volume it touches nothing.
+pub fn clear_ends<S: Store>(core: &Core<S>) -> Result<usize> {
+    let mut seals = Seals::new(core);
+    seals.check_all()?;
+    seals.clear_ends()
+}
+
+/// Compares the seals of all metadata blocks, and looks behind the files' ends. That each block is met once bounds the walk even when
 /// the trees of a damaged image run in circles.
 struct Seals<'a, S: Store> {
     core: &'a Core<S>,
     seen: HashSet<u32>,
+    remains: Vec<Remains>,
 }
 
 impl<'a, S: Store> Seals<'a, S> {
     fn new(core: &'a Core<S>) -> Self {
-        Self { core, seen: HashSet::new() }
+        Self { core, seen: HashSet::new(), remains: Vec::new() }
+    }
+
+    /// Clears what was found behind the files' ends; gives the number of blocks.
+    fn clear_ends(mut self) -> Result<usize> {
+        // Of an image whose files are in each other's way.
+        self.remains.retain(|remains| !self.seen.contains(&remains.block));
+        ends::clear(&self.core.image, &self.remains)?;
+        Ok(self.remains.len())
     }
 
     fn block(&mut self, block: u32, inode: u32) -> Result<Box<Block>> {
@@ -267,7 +287,12 @@ impl<'a, S: Store> Seals<'a, S> {
             }
             FileKind::Regular => extent::walk(&core.image, inode, &mut |visit| match visit {
                 extent::Visit::Node(block) => self.block(block, inode.number).map(drop),
-                extent::Visit::Extent(_) => Ok(()),
+                extent::Visit::Extent(extent) => {
+                    if inode.number != INO_INODE_FILE {
+                        ends::find(&core.image, inode, extent, &mut |found| self.remains.push(found));
+                    }
+                    Ok(())
+                }
             })?,
             FileKind::Symlink if inode.raw.size.get() > SYMLINK_INLINE_MAX as u64 => {
                 self.owned(inode.symlink_block(), BlockKind::Symlink, inode.number)?;
@@ -279,6 +304,9 @@ impl<'a, S: Store> Seals<'a, S> {
 
     fn xattrs(&mut self, inode: &Inode) -> Result<()> {
         let block = inode.raw.xattr_block.get();
+        if block == 0 && inode.raw.xattr_len.get() == 0 {
+            return Ok(());
+        }
         let list = if block == 0 {
             XattrList::read(&self.core.image, inode)?
         } else {

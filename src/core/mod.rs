@@ -7,6 +7,7 @@ pub mod check;
 mod dir;
 mod dir_edit;
 mod edited;
+mod ends;
 mod error;
 pub mod extent;
 mod extent_edit;
@@ -31,7 +32,7 @@ pub use extent::{Mapping, map};
 pub use grow::{largest, read_superblock, usable_blocks};
 pub use image::{GATE_TIMEOUT_MS, Image};
 pub use inodes::InodeSlot;
-pub use load::{LoadError, format, load};
+pub use load::{LoadError, clear_ends, format, load};
 pub use log::Note;
 pub use redo::InPlace;
 #[cfg(test)]

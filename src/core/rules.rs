@@ -1,4 +1,5 @@
-//! The rules that make the death of a client hurt nobody, and the one that keeps commits possible, each with a name.
+//! The rules that make the death of a client or of the machine hurt nobody, and the one that keeps commits possible, each
+//! with a name.
 //!
 //! In a test build a rule can be switched off, and a test, mostly the kill explorer, has to notice. In every other build `on` is
 //! constant and the switches are compiled away.
@@ -25,6 +26,8 @@ pub enum Rule {
     ReplayBeforeDropping,
     /// What a write put behind a file's end is cleared unless the new end is in force.
     ClearTail,
+    /// Whoever takes a loaded image into use clears what a power loss left behind files' ends.
+    ClearEnds,
     /// A write that makes a file longer puts the bytes there before the new end is in force.
     DataBeforeSize,
     /// Blocks are marked dirty before bytes are written over them, or nobody would write them to the disk.

@@ -5,7 +5,7 @@ use super::error::Result;
 use super::txn::Txn;
 use crate::format::{
     BLOCK_SIZE, Block, BlockKind, Corrupt, HEADER_SIZE_BYTES, Inode, XATTRS_INLINE_MAX, XATTRS_MAX,
-    XattrKey, check_header, replace_xattr,
+    XattrKey, check_header, is_zero, replace_xattr,
 };
 use crate::store::Store;
 
@@ -52,7 +52,7 @@ impl XattrList {
 
     /// Whether anything but zeros lies behind the list in its block.
     pub fn has_remains(&self) -> bool {
-        self.bytes[HEADER_SIZE_BYTES + self.len..].iter().any(|&byte| byte != 0)
+        !is_zero(&self.bytes[HEADER_SIZE_BYTES + self.len..])
     }
 
     /// The list with another value for `key`, which is allowed, or with none. None when it would be too

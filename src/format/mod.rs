@@ -39,6 +39,13 @@ pub const BLOCK_SIZE: usize = 4096;
 /// A block's bytes.
 pub type Block = [u8; BLOCK_SIZE];
 
+/// Whether all bytes are zero; by pieces that are looked at as a whole, which is many times faster than byte by byte.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let (pieces, rest) = bytes.as_chunks::<64>();
+    let none = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all | byte) == 0;
+    pieces.iter().all(|piece| none(piece)) && none(rest)
+}
+
 /// The inode file, whose blocks are the inode table.
 pub const INO_INODE_FILE: u32 = 1;
 /// The root directory.

@@ -131,6 +131,8 @@ pub struct Committer {
     plan: Plan,
     records: Vec<u8>,
     aside: Vec<u8>,
+    /// See [`Plan::mixes`], of the last commit.
+    mixes: bool,
     /// Blocks whose image writes are not flushed yet.
     bypassed: Vec<u32>,
     /// Blocks that have to be marked dirty again.
@@ -169,6 +171,12 @@ impl Committer {
     /// Change count up to which everything is durable.
     pub fn durable(&self) -> u32 {
         self.durable
+    }
+
+    /// Whether a crash during the last commit that was tried may leave a mixture of old and new data.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn mixes(&self) -> bool {
+        self.mixes
     }
 
     /// Whether a flush would make something durable.
@@ -275,6 +283,7 @@ impl Committer {
         disk: &mut Disk<D>,
         beat: &dyn Fn(),
     ) -> Result<(), CommitError> {
+        self.mixes = false;
         self.copy_bulk(image, disk, beat)?;
         let change = self.cut(image, disk, beat)?;
         if !self.plan.in_place.is_empty() {
@@ -387,6 +396,7 @@ impl Committer {
                 break;
             }
             self.bypassed.extend(&bulk);
+            self.mixes |= self.kinds.overwrites() > self.limits.overwrites_in_record;
             let fetch = |block, place: &mut Block| image.read_block(block, place);
             disk.image.write_runs(&bulk, |block| block, fetch, beat)?;
             if !self.rules.on(Rule::CleanBeforeCopy) {
@@ -413,6 +423,7 @@ impl Committer {
         if self.plan.make(&self.kinds, &self.limits, capacity) == Err(TooLarge) {
             return Err(CommitError::TooLarge { blocks: self.kinds.metas.len() });
         }
+        self.mixes |= self.plan.mixes;
         #[cfg(any(test, feature = "sim"))]
         super::sim::split_unless(self.rules.on(Rule::OneRecord), &mut self.plan);
         let change = store.load(rt::CHANGE);

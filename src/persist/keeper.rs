@@ -159,6 +159,12 @@ impl<S: Store, D: Device> Keeper<S, D> {
         self.last_error.as_ref()
     }
 
+    /// Whether a crash during the last commit that was tried may leave a mixture of old and new data.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn mixes(&self) -> bool {
+        self.committer.mixes()
+    }
+
     /// Serves what there is to serve; waits for work at most `timeout_ms`.
     pub fn turn(&mut self, timeout_ms: u32) -> Turn {
         if self.stopped {

@@ -57,7 +57,8 @@ impl Kinds {
         [metas, live_fresh, live_over, loose_fresh, loose_over]
     }
 
-    fn overwrites(&self) -> usize {
+    /// How many blocks are overwritten.
+    pub fn overwrites(&self) -> usize {
         self.live_over.len() + self.loose_over.len()
     }
 
@@ -99,6 +100,8 @@ pub struct Plan {
     pub parts: Vec<Part>,
     /// Blocks that go to the image before, ascending.
     pub in_place: Vec<u32>,
+    /// Some of what is overwritten is, before the record that completes the commit: a crash in between leaves a mixture.
+    pub mixes: bool,
 }
 
 /// The metadata alone do not fit a record.
@@ -111,6 +114,7 @@ impl Plan {
         self.numbers.clear();
         self.parts.clear();
         self.in_place.clear();
+        self.mixes = false;
     }
 
     /// Decides for a cut with records of up to `capacity` blocks.
@@ -138,6 +142,7 @@ impl Plan {
                 last.extend(&kinds.live_over);
                 last.extend(&kinds.loose_over);
             } else {
+                self.mixes = true;
                 early.extend(&kinds.live_over);
                 self.in_place.extend(&kinds.loose_over);
                 self.in_place.sort_unstable();
@@ -195,11 +200,13 @@ mod tests {
         let many = kinds([3, 0, 1, 1000, 200]);
         plan.make(&many, &Limits::default(), 2044).unwrap();
         assert_eq!(plan.in_place, many.loose_fresh);
+        assert!(!plan.mixes);
         assert_eq!(plan.parts, [Part { from: 0, to: 204, metas: 3 }]);
         assert_eq!(many.bulk(&Limits::default()), many.loose_fresh);
         let more = kinds([3, 0, 1, 1000, 300]);
         plan.make(&more, &Limits::default(), 2044).unwrap();
         assert_eq!(plan.in_place.len(), 1300);
+        assert!(plan.mixes);
         assert_eq!(more.bulk(&Limits::default()), plan.in_place);
         assert_eq!(plan.parts, [Part { from: 0, to: 4, metas: 3 }]);
     }

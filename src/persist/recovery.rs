@@ -26,7 +26,7 @@ use crate::format::journal::{
     RecordHeader, SEGMENT_BLOCKS_DEFAULT, SEGMENT_BLOCKS_MAX, SEGMENT_BLOCKS_MIN, SEGMENTS,
     SegmentHeader, SegmentHeaderError,
 };
-use crate::format::{BLOCK_SIZE, Block, Superblock};
+use crate::format::{BLOCK_SIZE, Block, Superblock, is_zero};
 use crate::store::Store;
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
@@ -148,7 +148,7 @@ pub fn open_volume<S: Store, D: Device>(
     let segment_blocks = segment_blocks.clamp(SEGMENT_BLOCKS_MIN, SEGMENT_BLOCKS_MAX);
 
     let lost = OpenError::JournalDamaged { what: "no segment has a valid header" };
-    if !merged.committed && head.as_flattened().iter().all(|&byte| byte == 0) {
+    if !merged.committed && is_zero(head.as_flattened()) {
         if read.headless && rules.on(Rule::HeaderGone) {
             return Err(lost);
         }

@@ -1,6 +1,6 @@
 //! The two files of a volume as values: a copy costs a pointer a block, and equal content has an equal hash.
 
-use crate::format::{BLOCK_SIZE, Block};
+use crate::format::{BLOCK_SIZE, Block, is_zero};
 use crate::persist::sim::{IMAGE, JOURNAL};
 use std::sync::Arc;
 use xxhash_rust::xxh64::xxh64;
@@ -97,7 +97,7 @@ impl FileBytes {
     }
 
     fn put(&mut self, index: usize, bytes: Block) {
-        let zero = bytes.iter().all(|&byte| byte == 0);
+        let zero = is_zero(&bytes);
         self.blocks[index] = (!zero).then(|| Arc::new(Piece { hash: xxh64(&bytes, 0), bytes }));
     }
 

@@ -1,14 +1,15 @@
 //! The judge: recovers a state with the real code and compares everything with the oracle.
 //!
 //! 1. Opening succeeds and the volume loads. `check` finds nothing.
-//! 2. The whole tree equals the oracle's at a commit.
+//! 2. The whole tree equals the oracle's at a commit. Where a commit overwrites more data than a record takes, those who crash
+//!    in it may see some of the blocks with their new bytes already, and everything else as before.
 //! 3. Opening once more, before anything is written, leaves the image as it is byte for byte, and of the
 //!    journal replaces one block: the header of the older segment, with which every opening begins.
 //! 4. The volume can be gone on with: a file is written, committed and there after one more recovery. This is
 //!    done for one state in eight.
 
 use super::machine::Config;
-use super::tree::Tree;
+use super::tree::{Newer, Tree};
 use crate::model::operations::content;
 use crate::model::volumes::{HeapVolume, ROOT, file};
 use sabfs::core::check::check;
@@ -24,7 +25,17 @@ pub struct ModelJudge {
     config: Config,
     trees: HashMap<u64, Vec<usize>>,
     commits: Vec<Vec<Arc<Tree>>>,
+    mixtures: Vec<Mixture>,
     new: bool,
+}
+
+/// What a crash may leave in the middle of a commit that overwrites more data than it changes at once: the tree of the commit
+/// before, and what the commit makes of the bytes of some of its blocks.
+struct Mixture {
+    /// The commit before.
+    commit: usize,
+    old: Tree,
+    newer: Newer,
 }
 
 /// Of so many states one is gone on with.
@@ -38,7 +49,7 @@ impl ModelJudge {
         commits: Vec<Vec<Arc<Tree>>>,
         new: bool,
     ) -> Self {
-        Self { config, trees, commits, new }
+        Self { config, trees, commits, mixtures: Vec::new(), new }
     }
 
     /// Takes what the files hold for what a commit in the middle of an operation may hold, if it is neither
@@ -54,6 +65,24 @@ impl ModelJudge {
             self.commits[number].push(Arc::new(tree));
         }
         new
+    }
+
+    /// A commit may be seen in part by those who crash in it: these are the files before and after.
+    pub fn may_mix(&mut self, number: usize, before: &Files, after: &Files) {
+        let mount = |files| self.config.mount(&self.disk(files)).expect("no call fails");
+        let old = tree_of(&mount(before).0).expect("the commit before");
+        let newer = old.newer(&mount(after).0).expect("the commit");
+        self.mixtures.push(Mixture { commit: number - 1, old, newer });
+    }
+
+    /// Numbers of the commits that a volume with this tree may be of.
+    fn commits_of(&self, tree: &Tree) -> Option<Vec<usize>> {
+        let known = self.trees.get(&tree.hash()).cloned();
+        known.or_else(|| {
+            let mixed = self.mixtures.iter().filter(|mix| tree.is_mixture(&mix.old, &mix.newer));
+            let commits: Vec<usize> = mixed.map(|mix| mix.commit).collect();
+            (!commits.is_empty()).then_some(commits)
+        })
     }
 
     /// A disk with these files, as the power loss has left it.
@@ -79,14 +108,12 @@ impl ModelJudge {
         let volume = super::machine::load(store)?;
         let trace = disk.trace();
         let tree = sound(&volume)?;
-        let Some(commits) = self.trees.get(&tree.hash()) else {
-            return Err("it holds no commit's tree".into());
-        };
+        let commits = self.commits_of(&tree).ok_or("it holds no commit's tree")?;
         self.open_again(&opened, &trace)?;
         if files.hash().is_multiple_of(GONE_ON_ONE_IN) && !self.config.others_take_room {
             self.go_on(&disk, volume, keeper)?;
         }
-        Ok(Recovered { commits: commits.clone(), trace })
+        Ok(Recovered { commits, trace })
     }
 
     /// The second opening.

@@ -16,6 +16,7 @@ use sabfs::store::{HeapStore, Store};
 use sabfs::vfs::{Committer, Volume};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 pub type SimKeeper = Keeper<Arc<HeapStore>, RecordingDevice>;
@@ -144,6 +145,8 @@ struct Log {
     commits: Vec<Vec<Arc<Tree>>>,
     /// Those that an operation asked for, by number, and how long the trace was after each.
     within: Vec<(usize, usize)>,
+    /// Those during which a crash may leave a mixture, by number, and how long the trace was before and after each.
+    mixing: Vec<(usize, Range<usize>)>,
     running: bool,
     between: bool,
 }
@@ -333,12 +336,18 @@ impl Machine {
             }
         }
         let mut judge = ModelJudge::new(self.config, trees, log.commits, self.new);
-        let mut partial = 0;
-        for (number, steps) in log.within {
-            // All that was written until then: the commit, or if it failed the one before it.
+        // All that was written until then: the commit, or if it failed the one before it.
+        let files_at = |steps| {
             let mut point = Point::first(&trace);
             while point.number() < steps && point.advance() {}
-            partial += usize::from(judge.learn(&point.files(Choice::Prefix(usize::MAX)), number));
+            point.files(Choice::Prefix(usize::MAX))
+        };
+        let mut partial = 0;
+        for (number, steps) in log.within {
+            partial += usize::from(judge.learn(&files_at(steps), number));
+        }
+        for (number, steps) in log.mixing {
+            judge.may_mix(number, &files_at(steps.start), &files_at(steps.end));
         }
         Ran { trace, judge, partial, commits }
     }
@@ -368,6 +377,7 @@ fn committer(
             log.running = true;
             log.commits.len() - 1
         };
+        let before = disk.steps();
         disk.mark(Step::Attempted(number));
         let result = if durable { keeper.flush_now() } else { keeper.commit_now() };
         if result.is_ok() && (durable || durability == Durability::Strict) {
@@ -375,6 +385,9 @@ fn committer(
         }
         let mut log = log.lock().unwrap();
         log.running = false;
+        if keeper.mixes() && result.is_ok() {
+            log.mixing.push((number, before..disk.steps()));
+        }
         if !log.between {
             log.within.push((number, disk.steps()));
         }

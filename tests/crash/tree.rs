@@ -5,7 +5,7 @@ use crate::model::volumes::{HeapVolume, ROOT};
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;
 use sabfs::vfs::Ino;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use xxhash_rust::xxh64::{Xxh64, xxh64};
@@ -27,6 +27,9 @@ struct Item {
     /// Blocks that are no holes, with the hash of what can be read of them.
     data: Vec<(u64, u64)>,
 }
+
+/// Hashes of blocks by file and number.
+pub type Newer = HashMap<(Ino, u64), u64>;
 
 /// Everything that can be seen of a volume, by inode number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -60,6 +63,42 @@ impl Tree {
         let mut hasher = Xxh64::new(0);
         Hash::hash(self, &mut hasher);
         hasher.finish()
+    }
+
+    /// What the blocks of these files hold in a volume that was changed since, by file and block; cut where the files ended.
+    pub fn newer(&self, volume: &HeapVolume) -> Result<Newer, Errno> {
+        let mut newer = Newer::new();
+        for (&ino, item) in &self.items {
+            for &(chunk, _) in &item.data {
+                let left = item.size.unwrap_or(0) - chunk * CHUNK;
+                let mut bytes = [0; CHUNK as usize];
+                let bytes = &mut bytes[..left.min(CHUNK) as usize];
+                match volume.read(ino, chunk * CHUNK, bytes) {
+                    Ok(_) => _ = newer.insert((ino, chunk), xxh64(bytes, 0)),
+                    // It is another inode by now, or none.
+                    Err(Errno::EISDIR | Errno::EINVAL | Errno::ENOENT | Errno::ESTALE) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+        }
+        Ok(newer)
+    }
+
+    /// Whether this is `old` but for the bytes of some blocks, which are `newer`.
+    pub fn is_mixture(&self, old: &Self, newer: &Newer) -> bool {
+        let data = |tree: &Self| -> Vec<(Ino, Vec<(u64, u64)>)> {
+            tree.items.iter().map(|(&ino, item)| (ino, item.data.clone())).collect()
+        };
+        let mut bare = [self.clone(), old.clone()];
+        bare.iter_mut().flat_map(|tree| tree.items.values_mut()).for_each(|item| item.data.clear());
+        bare[0] == bare[1]
+            && data(self).into_iter().zip(data(old)).all(|((ino, found), (_, old))| {
+                found.len() == old.len()
+                    && found.iter().zip(&old).all(|(&(chunk, hash), &(old_chunk, old_hash))| {
+                        chunk == old_chunk
+                            && (hash == old_hash || newer.get(&(ino, chunk)) == Some(&hash))
+                    })
+            })
     }
 
     /// The first differences, in words.

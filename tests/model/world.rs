@@ -399,28 +399,29 @@ impl World {
 
     pub(super) fn compare_attr(&self, attr: &Attr) {
         let node = &self.oracle.nodes[&attr.ino];
-        let what = format!("attributes of {}: {attr:?}", attr.ino);
-        assert_eq!(attr.kind, node.kind, "{what}");
-        assert_eq!(attr.mode, node.kind.mode_bits() | node.permissions, "{what}");
+        // Written only if it is needed: this is called for every inode after every operation.
+        let what = || format!("attributes of {}: {attr:?}", attr.ino);
+        assert_eq!(attr.kind, node.kind, "{}", what());
+        assert_eq!(attr.mode, node.kind.mode_bits() | node.permissions, "{}", what());
         let times = [attr.atime_ns, attr.mtime_ns, attr.ctime_ns, attr.btime_ns];
-        assert_eq!(times, node.times, "{what}");
-        assert_eq!((attr.nlink, attr.uid, attr.gid), (node.nlink, node.uid, node.gid), "{what}");
-        assert_eq!(attr.rdev, node.rdev, "{what}");
+        assert_eq!(times, node.times, "{}", what());
+        assert_eq!((attr.nlink, attr.uid, attr.gid), (node.nlink, node.uid, node.gid), "{}", what());
+        assert_eq!(attr.rdev, node.rdev, "{}", what());
         let xattrs = node.xattr_blocks();
         let data = node.chunks.len() as u64 + xattrs;
         match node.kind {
             FileKind::Directory => {
-                assert_eq!(attr.blocks == xattrs, node.names.is_empty(), "{what}");
+                assert_eq!(attr.blocks == xattrs, node.names.is_empty(), "{}", what());
             }
             FileKind::Symlink => {
-                assert_eq!(attr.blocks, u64::from(node.target.len() > 104) + xattrs, "{what}");
+                assert_eq!(attr.blocks, u64::from(node.target.len() > 104) + xattrs, "{}", what());
             }
-            FileKind::Regular if node.inline => assert_eq!(attr.blocks, xattrs, "{what}"),
+            FileKind::Regular if node.inline => assert_eq!(attr.blocks, xattrs, "{}", what()),
             // The tree needs a node for every few hundred extents; neighbours with few become one.
-            _ => assert!((data..=data + data / 64 + 4).contains(&attr.blocks), "{what}, {data}"),
+            _ => assert!((data..=data + data / 64 + 4).contains(&attr.blocks), "{}, {data}", what()),
         }
         if node.kind != FileKind::Directory {
-            assert_eq!(attr.size_bytes, node.size, "{what}");
+            assert_eq!(attr.size_bytes, node.size, "{}", what());
         }
     }
 

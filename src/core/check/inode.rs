@@ -6,7 +6,7 @@ use crate::core::{Blocks, Error, XattrList};
 use crate::errno::Errno;
 use crate::format::{
     BLOCK_SIZE, BlockKind, Extent, FileKind, HEADER_SIZE_BYTES, INO_INODE_FILE, Inode, SYMLINK_HEAD,
-    SYMLINK_INLINE_MAX, check_header, check_xattrs,
+    SYMLINK_INLINE_MAX, check_header, check_xattrs, is_zero,
 };
 use crate::store::Store;
 
@@ -84,7 +84,7 @@ impl<S: Store> Checker<'_, S> {
         let mut bytes = [0; BLOCK_SIZE];
         let found = (first..extent.end()).find(|file_block| {
             self.core.image.read_block(extent.block + (file_block - extent.file_block), &mut bytes);
-            inode.number == INO_INODE_FILE || bytes.iter().any(|&byte| byte != 0)
+            inode.number == INO_INODE_FILE || !is_zero(&bytes)
         });
         if let Some(file_block) = found {
             self.report.add(Finding::BehindEnd { inode: inode.number, file_block });
@@ -102,7 +102,7 @@ impl<S: Store> Checker<'_, S> {
         if let Ok(Mapping::Run { block, .. }) = extent::map(&self.core.image, inode, last) {
             let mut bytes = [0; BLOCK_SIZE];
             self.core.image.read_block(block, &mut bytes);
-            if bytes[within..].iter().any(|&byte| byte != 0) {
+            if !is_zero(&bytes[within..]) {
                 self.report.add(Finding::DirtyTail { inode: inode.number, block });
             }
         }
@@ -110,7 +110,7 @@ impl<S: Store> Checker<'_, S> {
 
     /// The rest of an inode that holds a file's bytes is zero, for the same reason.
     fn inline_data(&mut self, inode: &Inode) -> bool {
-        if inode.raw.root[inode.inline_data().len()..].iter().any(|&byte| byte != 0) {
+        if !is_zero(&inode.raw.root[inode.inline_data().len()..]) {
             self.report.add(Finding::DirtyInline { inode: inode.number });
         }
         true
@@ -153,7 +153,7 @@ impl<S: Store> Checker<'_, S> {
                     self.report.add(Finding::Structure(corrupt));
                 }
                 let behind = inode.raw.xattrs.get(usize::from(inode.raw.xattr_len.get())..);
-                if list.has_remains() || behind.is_some_and(|rest| rest.iter().any(|&byte| byte != 0)) {
+                if list.has_remains() || behind.is_some_and(|rest| !is_zero(rest)) {
                     self.report.add(Finding::XattrRemains { inode: inode.number });
                 }
             }

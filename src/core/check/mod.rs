@@ -25,7 +25,7 @@ use super::inodes::{for_each_table_block, inode_in};
 use super::{Core, Error, Mapping, extent};
 use crate::format::{
     BLOCK_SIZE, Block, FileKind, INO_INODE_FILE, INO_ROOT, INODE_SIZE_BYTES, INODES_PER_BLOCK, Inode,
-    Superblock, verify,
+    Superblock, is_zero, verify,
 };
 use crate::store::Store;
 use std::collections::{BTreeMap, HashSet};
@@ -267,5 +267,5 @@ fn slot_is_empty(bytes: &Block, slot: u32) -> bool {
     const GENERATION: std::ops::Range<usize> = 64..68;
     let at = (slot as usize + 1) * INODE_SIZE_BYTES;
     let inode = &bytes[at..at + INODE_SIZE_BYTES];
-    inode.iter().enumerate().all(|(index, &byte)| byte == 0 || GENERATION.contains(&index))
+    is_zero(&inode[..GENERATION.start]) && is_zero(&inode[GENERATION.end..])
 }

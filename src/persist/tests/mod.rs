@@ -1,6 +1,7 @@
 //! Tests of the whole protocol against a simulated disk.
 
 mod crash;
+mod ends;
 mod faults;
 mod grow;
 mod keeper;

@@ -8,9 +8,9 @@
 //! transactions through the journal: a crash in the middle leaves a volume that is partly mended.
 
 use super::Outcome;
-use crate::session::{self, CAPACITY_BYTES, Mend, load_in_memory, load_to_mend, now_ns};
+use crate::session::{self, CAPACITY_BYTES, HostStore, Mend, load_in_memory, load_to_mend, now_ns};
 use sabfs::core::check::{Finding, Mended, Report, Severity, check_sealed, repair};
-use sabfs::core::{Core, read_superblock};
+use sabfs::core::{Core, clear_ends, read_superblock};
 use sabfs::persist::ADMISSION_META_BLOCKS;
 use sabfs::store::Store;
 use sabfs::store::runtime as rt;
@@ -39,9 +39,24 @@ fn check(path: &Path) -> Outcome {
     if loaded.folder.is_none() {
         println!("an image without its journal: changes that are only in the journal are not seen");
     }
-    let report = check_sealed(&Core::new(loaded.image, loaded.superblock));
+    let core = Core::new(loaded.image, loaded.superblock);
+    if loaded.folder.is_some() {
+        as_mounted(&core);
+    }
+    let report = check_sealed(&core);
     println!("{report}");
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Clears in memory what every mount clears, so that what a power loss may leave is not taken for damage.
+fn as_mounted(core: &Core<HostStore>) {
+    // A damaged volume is not mounted either, and the check says why.
+    if let Ok(blocks @ 1..) = clear_ends(core) {
+        println!(
+            "{blocks} blocks have bytes behind the ends of files, as a crash may leave them: the next mount \
+             clears them"
+        );
+    }
 }
 
 fn mend(path: &Path) -> Outcome {
@@ -60,6 +75,7 @@ fn mend(path: &Path) -> Outcome {
         return Err(format!("{} has features that this version can only read", path.display()));
     }
     let core = Core::new(loaded.image, loaded.superblock);
+    as_mounted(&core);
     let tried = repair(&core, now_ns(), &mut || Ok(())).map_err(|errno| errno.to_string())?;
     drop((core, loaded.folder));
     if !tried.left.is_clean() {
@@ -80,7 +96,9 @@ fn mend(path: &Path) -> Outcome {
     }
     // What is in the files by now, not what should be.
     let loaded = load_in_memory(path, true)?;
-    let report = check_sealed(&Core::new(loaded.image, loaded.superblock));
+    let core = Core::new(loaded.image, loaded.superblock);
+    as_mounted(&core);
+    let report = check_sealed(&core);
     println!("{report}; {} mended", mended.len() + usize::from(journal));
     Ok(ExitCode::from(if report.is_clean() { 1 } else { 2 }))
 }
