@@ -72,6 +72,9 @@ app_sqlite() {
     program_of_app "apps/$name-st" "$source tests/apps/start_folder.c" $ST -w -sALLOW_MEMORY_GROWTH -Idist/sqlite dist/sqlite/sqlite3-st.o
     program_of_app "apps/host/$name" "$source" -O2 -Idist/sqlite dist/sqlite/sqlite3-host.o -lm -lpthread -ldl
   done
+  # Its own test of threads.
+  program_of_app apps/threadtest3-mt "$APP_FOLDER/sqlite/test/threadtest3.c $APP_FOLDER/sqlite/src/test_multiplex.c tests/apps/start_folder.c" \
+    $MT -w -sPTHREAD_POOL_SIZE=16 -sINITIAL_MEMORY=256MB -I$APP_FOLDER/sqlite/src $SQLITE
 }
 
 # What its `make test` runs: example with a file, minigzip, and infcover.
