@@ -3,7 +3,7 @@
 # authors published them; what is chosen here are compilers' options and the programs' own settings.
 # shellcheck shell=bash
 
-APPS=(lua sqlite zlib bzip2 toybox)
+APPS=(lua sqlite zlib bzip2 toybox busybox)
 APP_FOLDER=dist/apps/sources
 # shellcheck source=setup-sources.sh
 . scripts/lib/setup-sources.sh
@@ -72,6 +72,9 @@ app_sqlite() {
     program_of_app "apps/$name-st" "$source tests/apps/start_folder.c" $ST -w -sALLOW_MEMORY_GROWTH -Idist/sqlite dist/sqlite/sqlite3-st.o
     program_of_app "apps/host/$name" "$source" -O2 -Idist/sqlite dist/sqlite/sqlite3-host.o -lm -lpthread -ldl
   done
+  # Its own test of threads.
+  program_of_app apps/threadtest3-mt "$APP_FOLDER/sqlite/test/threadtest3.c $APP_FOLDER/sqlite/src/test_multiplex.c tests/apps/start_folder.c" \
+    $MT -w -sPTHREAD_POOL_SIZE=16 -sINITIAL_MEMORY=256MB -I$APP_FOLDER/sqlite/src $SQLITE
 }
 
 # What its `make test` runs: example with a file, minigzip, and infcover.
@@ -116,4 +119,29 @@ app_toybox() {
   # that it is an input.
   program_on_volume toybox "$sources" -I$folder -Itests/apps/include -D__linux__ -D_exit=exit -funsigned-char -include $folder/generated/config.h \
     -O1 -sEMULATE_FUNCTION_POINTER_CASTS -sSTACK_SIZE=1MB -sINITIAL_MEMORY=512MB
+}
+
+# As toybox: its own build makes the program for this machine, the headers, and says which of its files are in the program.
+app_busybox() {
+  unpack busybox busybox
+  local folder=$APP_FOLDER/busybox output=dist/apps/host/busybox config=$PWD/tests/apps/busybox.config sources
+  if ! fresh $output make $config $folder/Makefile; then
+    begin "building $output" $output
+    (
+      cd $folder
+      # Nothing, then what is chosen, then no to every question that comes up by that.
+      run_logged busybox-none make allnoconfig HOSTCC=cc &&
+        awk -F '[ =]' '{ name = /^# CONFIG_/ ? $2 : $1 } !/CONFIG_/ || !told[name]++' "$config" .config >.config.new &&
+        mv .config.new .config &&
+        run_logged busybox-config make oldconfig HOSTCC=cc < <(yes n) &&
+        run_logged busybox-make make busybox "CC=cc -w" HOSTCC=cc
+    ) || die "busybox does not build"
+    install -m 755 $folder/busybox $output
+    finish $output make
+  fi
+  sources=$(sed -n 's,^\([^ ]*\)/lib\.a(\([^ ]*\)\.o).*,\1/\2.c,p' $folder/busybox_unstripped.map | sort -u)
+  # The one more that it has where a long has 32 bits.
+  sources=$(printf "$folder/%s " $sources libbb/bb_bswap_64.c)
+  program_on_volume busybox "$sources" -I$folder/include -D_GNU_SOURCE -DNDEBUG '-DBB_VER="1.35.0"' -D_exit=exit -funsigned-char \
+    -include $folder/include/autoconf.h -O1
 }

@@ -11,6 +11,7 @@ sqlite3 3.40.1-2+deb12u2 aaa776260ab4dc976db34aa7891819484c8676b5b2783123ebc6301
 zlib 1:1.2.13.dfsg-1 71feb7947e3c00ef125f83b79a4e529bde31171e5babe48b391f06758d1ab0a1
 bzip2 1.0.8-5 ab5a03176ee106d3f0fa90e381da478ddae405918153cca248e682cd0c4a2269
 toybox 0.8.9+dfsg-1 16fb5967531e88ca33b8c9142376987617ebe52e34e2b3f3a779603674b7d07c
+busybox 1:1.35.0-4+deb12u1 faeeb244c35a348a334f4a59e44626ee870fb07b6884d68c10ae8bc19f83a694
 "
 
 # source_archive NAME: the archive's path, if it is there: of the version above, or of what the mirror had instead.

@@ -21,7 +21,7 @@ export const sources = path.join(root, 'dist/apps/sources');
 /** A reason to skip the tests of a program, or false. */
 export function skip(app) {
   if (process.platform !== 'linux') return 'only Linux can be compared with';
-  if (!fs.existsSync(path.join(root, `dist/apps/host/${app}`))) return `${app} is not built (scripts/build apps)`;
+  if (!fs.existsSync(path.join(root, `dist/apps/${app}-mt.js`))) return `${app} is not built (scripts/build apps)`;
   return browser ? unavailable() : false;
 }
 
