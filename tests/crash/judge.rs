@@ -2,14 +2,14 @@
 //!
 //! 1. Opening succeeds and the volume loads. `check` finds nothing.
 //! 2. The whole tree equals the oracle's at a commit. Where a commit overwrites more data than a record takes, those who crash
-//!    in it may see some of the blocks with their new bytes already, and everything else as before.
+//!    in it may see some of the sectors with their new bytes already, and everything else as before.
 //! 3. Opening once more, before anything is written, leaves the image as it is byte for byte, and of the
 //!    journal replaces one block: the header of the older segment, with which every opening begins.
 //! 4. The volume can be gone on with: a file is written, committed and there after one more recovery. This is
 //!    done for one state in eight.
 
 use super::machine::Config;
-use super::tree::{Newer, Tree};
+use super::tree::{Overwritten, Tree};
 use crate::model::operations::content;
 use crate::model::volumes::{HeapVolume, ROOT, file};
 use sabfs::core::check::check;
@@ -30,12 +30,12 @@ pub struct ModelJudge {
 }
 
 /// What a crash may leave in the middle of a commit that overwrites more data than it changes at once: the tree of the commit
-/// before, and what the commit makes of the bytes of some of its blocks.
+/// before, and what the commit makes of some of its blocks.
 struct Mixture {
     /// The commit before.
     commit: usize,
     old: Tree,
-    newer: Newer,
+    blocks: Overwritten,
 }
 
 /// Of so many states one is gone on with.
@@ -70,16 +70,18 @@ impl ModelJudge {
     /// A commit may be seen in part by those who crash in it: these are the files before and after.
     pub fn may_mix(&mut self, number: usize, before: &Files, after: &Files) {
         let mount = |files| self.config.mount(&self.disk(files)).expect("no call fails");
-        let old = tree_of(&mount(before).0).expect("the commit before");
-        let newer = old.newer(&mount(after).0).expect("the commit");
-        self.mixtures.push(Mixture { commit: number - 1, old, newer });
+        let (volume, changed) = (mount(before).0, mount(after).0);
+        let old = tree_of(&volume).expect("the commit before");
+        let blocks = old.overwritten(&volume, &changed).expect("the commit");
+        self.mixtures.push(Mixture { commit: number - 1, old, blocks });
     }
 
     /// Numbers of the commits that a volume with this tree may be of.
-    fn commits_of(&self, tree: &Tree) -> Option<Vec<usize>> {
+    fn commits_of(&self, tree: &Tree, volume: &HeapVolume) -> Option<Vec<usize>> {
         let known = self.trees.get(&tree.hash()).cloned();
         known.or_else(|| {
-            let mixed = self.mixtures.iter().filter(|mix| tree.is_mixture(&mix.old, &mix.newer));
+            let mixed =
+                self.mixtures.iter().filter(|mix| tree.is_mixture(volume, &mix.old, &mix.blocks));
             let commits: Vec<usize> = mixed.map(|mix| mix.commit).collect();
             (!commits.is_empty()).then_some(commits)
         })
@@ -108,7 +110,7 @@ impl ModelJudge {
         let volume = super::machine::load(store)?;
         let trace = disk.trace();
         let tree = sound(&volume)?;
-        let commits = self.commits_of(&tree).ok_or("it holds no commit's tree")?;
+        let commits = self.commits_of(&tree, &volume).ok_or("it holds no commit's tree")?;
         self.open_again(&opened, &trace)?;
         if files.hash().is_multiple_of(GONE_ON_ONE_IN) && !self.config.others_take_room {
             self.go_on(&disk, volume, keeper)?;

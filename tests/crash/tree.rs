@@ -4,6 +4,7 @@ use crate::model::oracle::{Node, Oracle};
 use crate::model::volumes::{HeapVolume, ROOT};
 use sabfs::errno::Errno;
 use sabfs::format::FileKind;
+use sabfs::sim::SECTOR;
 use sabfs::vfs::Ino;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -28,8 +29,8 @@ struct Item {
     data: Vec<(u64, u64)>,
 }
 
-/// Hashes of blocks by file and number.
-pub type Newer = HashMap<(Ino, u64), u64>;
+/// What blocks hold before and after, by file and number.
+pub type Overwritten = HashMap<(Ino, u64), [Vec<u8>; 2]>;
 
 /// Everything that can be seen of a volume, by inode number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -65,40 +66,54 @@ impl Tree {
         hasher.finish()
     }
 
-    /// What the blocks of these files hold in a volume that was changed since, by file and block; cut where the files ended.
-    pub fn newer(&self, volume: &HeapVolume) -> Result<Newer, Errno> {
-        let mut newer = Newer::new();
+    /// The blocks of these files that hold other bytes in a volume that was changed since: what they hold in `volume`, which
+    /// has this tree, and in `changed`, cut where the files end in `volume`.
+    pub fn overwritten(&self, volume: &HeapVolume, changed: &HeapVolume) -> Result<Overwritten, Errno> {
+        let mut blocks = Overwritten::new();
         for (&ino, item) in &self.items {
             for &(chunk, _) in &item.data {
                 let left = item.size.unwrap_or(0) - chunk * CHUNK;
-                let mut bytes = [0; CHUNK as usize];
-                let bytes = &mut bytes[..left.min(CHUNK) as usize];
-                match volume.read(ino, chunk * CHUNK, bytes) {
-                    Ok(_) => _ = newer.insert((ino, chunk), xxh64(bytes, 0)),
+                let [mut old, mut new] = [0; 2].map(|_| vec![0; left.min(CHUNK) as usize]);
+                volume.read(ino, chunk * CHUNK, &mut old)?;
+                match changed.read(ino, chunk * CHUNK, &mut new) {
+                    Ok(_) if new != old => _ = blocks.insert((ino, chunk), [old, new]),
                     // It is another inode by now, or none.
-                    Err(Errno::EISDIR | Errno::EINVAL | Errno::ENOENT | Errno::ESTALE) => {}
+                    Ok(_) | Err(Errno::EISDIR | Errno::EINVAL | Errno::ENOENT | Errno::ESTALE) => {}
                     Err(errno) => return Err(errno),
                 }
             }
         }
-        Ok(newer)
+        Ok(blocks)
     }
 
-    /// Whether this is `old` but for the bytes of some blocks, which are `newer`.
-    pub fn is_mixture(&self, old: &Self, newer: &Newer) -> bool {
-        let data = |tree: &Self| -> Vec<(Ino, Vec<(u64, u64)>)> {
-            tree.items.iter().map(|(&ino, item)| (ino, item.data.clone())).collect()
+    /// Whether this, a volume's tree, is `old` but for some sectors of blocks that were being overwritten. One of them may have
+    /// been torn, and hold anything.
+    pub fn is_mixture(&self, volume: &HeapVolume, old: &Self, blocks: &Overwritten) -> bool {
+        let bare = |tree: &Self| {
+            let mut tree = tree.clone();
+            tree.items.values_mut().for_each(|item| item.data.clear());
+            tree
         };
-        let mut bare = [self.clone(), old.clone()];
-        bare.iter_mut().flat_map(|tree| tree.items.values_mut()).for_each(|item| item.data.clear());
-        bare[0] == bare[1]
-            && data(self).into_iter().zip(data(old)).all(|((ino, found), (_, old))| {
-                found.len() == old.len()
-                    && found.iter().zip(&old).all(|(&(chunk, hash), &(old_chunk, old_hash))| {
-                        chunk == old_chunk
-                            && (hash == old_hash || newer.get(&(ino, chunk)) == Some(&hash))
-                    })
-            })
+        if bare(self) != bare(old) {
+            return false;
+        }
+        let mut torn = 0;
+        for ((&ino, found), old) in self.items.iter().zip(old.items.values()) {
+            if found.data.len() != old.data.len() {
+                return false;
+            }
+            for (found, old) in found.data.iter().zip(&old.data).filter(|(found, old)| found != old) {
+                let Some([old, new]) = blocks.get(&(ino, found.0)).filter(|_| found.0 == old.0) else {
+                    return false;
+                };
+                let mut bytes = vec![0; old.len()];
+                assert_eq!(volume.read(ino, found.0 * CHUNK, &mut bytes), Ok(old.len()));
+                let before_and_after = old.chunks(SECTOR).zip(new.chunks(SECTOR));
+                let sectors = bytes.chunks(SECTOR).zip(before_and_after);
+                torn += sectors.filter(|(found, (old, new))| found != old && found != new).count();
+            }
+        }
+        torn <= 1
     }
 
     /// The first differences, in words.
